@@ -1,0 +1,1 @@
+"""How one form becomes another: one module per edge, named ``<from>_to_<to>``."""

@@ -1,0 +1,1 @@
+"""What a migration is: its records, its sources, its evidence, the gate and the registry."""

@@ -1,0 +1,1 @@
+"""How we know it is still the same model: one module per kind of check."""
