@@ -63,7 +63,7 @@ def numpy_dtype(name: str) -> Any:
     Raises:
         SourceError: no such element type.
     """
-    import ml_dtypes  # noqa: F401  registers bfloat16 and the 8-bit floats with numpy
+    import ml_dtypes
     import numpy as np
 
     if name not in BY_NAME:

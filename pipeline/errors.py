@@ -2,7 +2,7 @@
 
 MigrationError                    exit 3 unless said otherwise
 ├── SpecError                     2  the request is wrong (lists every fault)
-├── SourceError                   2  a checkpoint or model file cannot be read, is incomplete or unsafe
+├── SourceError                   2  a checkpoint or model file is unreadable, incomplete or unsafe
 ├── ModelError                    2  the model cannot be built, or does not fit the checkpoint
 ├── ConversionError               2  an edge could not be walked for this model
 │   └── UnsupportedOperatorError  2  names every node that has no counterpart

@@ -82,7 +82,9 @@ def parse_inputs(texts: Iterable[str]) -> tuple[tuple[InputSpec, ...], tuple[str
         if found is not None:
             inputs.append(found)
     names = [item.name for item in inputs]
-    faults += [f"input {n!r} is given twice" for n in sorted({n for n in names if names.count(n) > 1})]
+    faults += [
+        f"input {n!r} is given twice" for n in sorted({n for n in names if names.count(n) > 1})
+    ]
     return tuple(inputs), tuple(faults)
 
 
@@ -128,7 +130,9 @@ def _parse_dim(part: str, dims: dict[str, Dim]) -> int | Dim | str:
         return f"dimension {part!r} is neither a number nor name=LOW..HIGH"
     name = match["name"]
     if match["low"] is None:
-        return dims.get(name, f"dimension {name!r} has no range; write {name}=1..8 at its first use")
+        return dims.get(
+            name, f"dimension {name!r} has no range; write {name}=1..8 at its first use"
+        )
     dim = Dim(name, int(match["low"]), int(match["high"]))
     if not 1 <= dim.low <= dim.high:
         return f"dimension {part!r} must have 1 <= LOW <= HIGH"
