@@ -1,0 +1,59 @@
+"""The commands that look and change nothing: inspect and doctor."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ascend_migrate.flows import cli_options as shared
+from ascend_migrate.pipeline.errors import ExitCode
+
+
+@click.command()
+@click.argument("path", type=shared.existing)
+@shared.as_json
+def inspect(path: Path, json_: bool) -> int:
+    """Say what a checkpoint or model file holds; nothing in it is executed."""
+    from ascend_migrate.pipeline.checkpoint import describe
+
+    found = describe(path)
+    shared.print_result(found, _text(found), json_=json_)
+    return ExitCode.OK
+
+
+def _text(found: dict[str, Any]) -> str:
+    lines = []
+    for key, value in found.items():
+        if key == "tensors":
+            continue
+        if isinstance(value, dict):
+            value = ", ".join(f"{k} x{v}" if isinstance(v, int) else f"{k}" for k, v in value.items())
+        elif isinstance(value, list):
+            value = "; ".join(" = ".join(v) if isinstance(v, list) else str(v) for v in value)
+        if value not in ("", None):
+            lines.append(f"{key.replace('_', ' ')}: {value}")
+    rows = [
+        [t["name"], t["dtype"], "[" + ", ".join(map(str, t["shape"])) + "]", t.get("device", "")]
+        for t in found.get("tensors", ())
+    ]
+    return "\n".join(lines) + ("\n" + shared.table(rows) if rows else "")
+
+
+@click.command()
+@shared.as_json
+def doctor(json_: bool) -> int:
+    """Say what is installed, what each form needs, what is missing and how to get it."""
+    from ascend_migrate.flows.doctor import examine
+
+    checks = examine()
+    rows = [["", "what", "found", "needed for"]]
+    rows += [["ok" if c.found else "--", c.name, c.found or "missing", c.needed_for] for c in checks]
+    text = shared.table(rows)
+    missing = [c for c in checks if not c.found]
+    if missing:
+        text += "\n\n" + "\n".join(f"{c.name}: {c.remedy}" for c in missing)
+    shared.print_result([c.to_json() for c in checks], text, json_=json_)
+    return ExitCode.OK if all(c.found for c in checks if c.required) else ExitCode.UNABLE
+
+
+COMMANDS = (inspect, doctor)

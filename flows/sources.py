@@ -1,0 +1,226 @@
+"""The two kinds of source, behind one face: a checkpoint with the code of its model, or a graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
+from ascend_migrate.pipeline.digest import file_digest
+from ascend_migrate.pipeline.inputs import InputSpec
+from ascend_migrate.pipeline.records import Artifact
+from ascend_migrate.pipeline.spec import MigrationSpec, ModelRef
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = "model.safetensors"
+
+
+class Source(Protocol):
+    """What a migration starts from."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the source's bytes."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Everything beside the bytes that decides what the model computes."""
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """What the model is fed."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how the source was read."""
+
+    @property
+    def weights(self) -> Checkpoint | None:
+        """The source's tensors, to be accounted for in every artifact."""
+
+    def export(self, into: Path, *, graph: bool) -> list[Artifact]:
+        """Writes the weights and, if asked for, the graph that points into them."""
+
+    def capture(self, golden: Path) -> list[str]:
+        """Runs the original, writes the golden file, and returns the names of its cases."""
+
+
+def open_source(spec: MigrationSpec) -> Source:
+    """Opens what the specification names; executes nothing in it.
+
+    Raises:
+        SourceError: the file is unreadable, incomplete or unsafe.
+    """
+    if spec.is_onnx:
+        return GraphSource(spec)
+    return CheckpointSource(
+        spec, open_checkpoint(spec.source, key=spec.key, drop=spec.drop), code_digest(spec.model)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSource:
+    """Weights in a file and, where a graph is wanted, the code that uses them."""
+
+    spec: MigrationSpec
+    weights: Checkpoint
+    code: str
+
+    @property
+    def digest(self) -> str:
+        """Digest of the checkpoint file."""
+        return self.weights.digest
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The model's code and arguments, and what was left out of the checkpoint."""
+        model = self.spec.model
+        return {
+            "model": [model.target, list(model.args), dict(model.kwargs), self.code]
+            if model
+            else None,
+            "key": self.spec.key,
+            "drop": list(self.spec.drop),
+            "allow": [list(self.spec.allow_missing), list(self.spec.allow_unexpected)],
+        }
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """The inputs of the specification."""
+        return self.spec.inputs
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader noticed in the checkpoint."""
+        return (*self.weights.notes, *self.weights.extra)
+
+    def build(self) -> "torch.nn.Module":
+        """Builds the model anew from its code and this checkpoint, with strict keys."""
+        from ascend_migrate.pipeline.model import build_model, load_state
+
+        ref = self.spec.model
+        if ref is None:
+            raise TypeError("a specification without a model never asks for one")
+        model = build_model(ref.target, ref.args, ref.kwargs, ref.search)
+        load_state(
+            model,
+            self.weights,
+            allow_missing=self.spec.allow_missing,
+            allow_unexpected=self.spec.allow_unexpected,
+        )
+        return model
+
+    def export(self, into: Path, *, graph: bool) -> list[Artifact]:
+        """Writes model.safetensors and, if asked for, model.onnx beside it."""
+        from ascend_migrate.converters import checkpoint_to_safetensors
+
+        weights = checkpoint_to_safetensors.convert(self.weights, into, name=WEIGHTS)
+        if not graph:
+            return [weights]
+        from ascend_migrate.converters import torch_to_onnx
+
+        onnx = torch_to_onnx.convert(
+            self.build(),
+            self.inputs,
+            into,
+            opset=self.spec.opset,
+            weights=weights.path,
+            parent=self.digest,
+        )
+        return [weights, onnx]
+
+    def capture(self, golden: Path) -> list[str]:
+        """Runs the original in its own dtype and in float64."""
+        from ascend_migrate.validators.golden import capture
+        from ascend_migrate.validators.originals import TorchOriginal
+
+        original = TorchOriginal(self.build)
+        return capture(original, cases_of(self.spec, self.inputs), golden, source=self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSource:
+    """An ONNX file: the original is onnxruntime on it, the reference its float64 twin."""
+
+    spec: MigrationSpec
+    weights: None = field(default=None, init=False)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the graph file and of the weight files that it names."""
+        from ascend_migrate.pipeline.onnx_signature import source_digest
+
+        return source_digest(self.spec.source)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """A graph is complete in itself."""
+        return {}
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """The inputs of the specification, or else those that the graph declares."""
+        from ascend_migrate.pipeline.onnx_signature import inputs_of_onnx
+
+        return self.spec.inputs or inputs_of_onnx(self.spec.source)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing is left out of a graph."""
+        return ()
+
+    def export(self, into: Path, *, graph: bool) -> list[Artifact]:
+        """Brings the graph to the target opset, its weights into model.safetensors."""
+        del graph
+        from ascend_migrate.converters import onnx_to_onnx
+
+        return [
+            onnx_to_onnx.convert(
+                self.spec.source, into, opset=self.spec.opset, parent=self.digest
+            )
+        ]
+
+    def capture(self, golden: Path) -> list[str]:
+        """Runs the graph as it is, and its up-cast twin."""
+        from ascend_migrate.validators.golden import capture
+        from ascend_migrate.validators.originals import OnnxOriginal
+
+        original = OnnxOriginal(self.spec.source)
+        return capture(original, cases_of(self.spec, self.inputs), golden, source=self.digest)
+
+
+def cases_of(spec: MigrationSpec, inputs: Sequence[InputSpec]) -> list[Any]:
+    """Returns the seeded, structured and user-given inputs of a judgement."""
+    from ascend_migrate.validators.cases import load_samples, make_cases
+
+    cases = list(make_cases(inputs, seed=spec.seed, count=spec.cases))
+    for path in spec.samples:
+        cases += load_samples(path, inputs)
+    return cases
+
+
+def code_digest(model: ModelRef | None) -> str:
+    """Returns the digest of the module that holds the model's callable, without importing it.
+
+    A change in that file makes the stages new; a change in what it imports does not, which the
+    documentation says.
+    """
+    if model is None:
+        return ""
+    folders = None if model.search is None else [str(model.search)]
+    found = None
+    for part in _parents(model.target.partition(":")[0]):
+        found = PathFinder.find_spec(part, folders) or PathFinder.find_spec(part)
+        if found is None or found.origin is None:
+            return ""
+        folders = list(found.submodule_search_locations or [])
+    return file_digest(Path(found.origin)) if found and found.origin else ""
+
+
+def _parents(module: str) -> list[str]:
+    """Returns ``a``, ``a.b``, ``a.b.c`` for ``a.b.c``."""
+    parts = module.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]

@@ -1,0 +1,270 @@
+"""The steps of a migration as plain functions: the whole of it is readable in `migrate`.
+
+spec -> export -> convert -> capture -> judge -> publish
+
+Neither Prefect nor the terminal is known here; both are thin runners on top of these functions.
+Each step is kept in the stage store under the digests of what it was made from, so a second run
+takes it from there, and a run that was killed goes on after the last finished step.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ascend_migrate.flows.sources import Source, open_source
+from ascend_migrate.pipeline.evidence import read_report, write_report
+from ascend_migrate.pipeline.registry import OciRegistry, Publication
+from ascend_migrate.pipeline.records import Artifact, FileEntry, Form, Outcome, Verdict
+from ascend_migrate.pipeline.spec import MigrationSpec
+from ascend_migrate.pipeline.store import StageResult, StageStore
+
+Progress = Callable[[str], None]
+"""Told one line when a step begins or was reused."""
+
+GOLDEN = "golden.safetensors"
+REPORT = "report.json"
+PAGE = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where a migration works: its request, its stages and its registry."""
+
+    spec: MigrationSpec
+    store: StageStore
+    registry: OciRegistry
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What a migration came to.
+
+    Attributes:
+        verdict: the judgement of everything that was made.
+        report: folder with report.json, report.html and the golden file.
+        publication: the registry entry, or None where the verdict did not pass.
+        reused: names of the steps that were taken from the stage store.
+    """
+
+    verdict: Verdict
+    report: Path
+    publication: Publication | None
+    reused: tuple[str, ...] = field(default=())
+
+
+def open_workspace(spec: MigrationSpec, progress: Progress) -> Workspace:
+    """Opens the registry that the specification names; the stages are kept inside it."""
+    registry = OciRegistry(spec.registry)
+    return Workspace(spec, StageStore(spec.registry / "stages"), registry, progress)
+
+
+def migrate(work: Workspace) -> Migration:
+    """Exports, converts, judges and, if and only if the verdict passes, publishes."""
+    source = open_source(work.spec)
+    exported = export(work, source)
+    converted = convert(work, exported)
+    artifacts = [*artifacts_of(exported), *artifacts_of(converted)]
+    golden = capture(work, source)
+    judged = judge(work, source, artifacts, golden)
+    publication = publish(work, artifacts, judged)
+    return conclude(exported, converted, golden, judged, publication)
+
+
+def conclude(
+    exported: StageResult,
+    converted: StageResult | None,
+    golden: StageResult | None,
+    judged: StageResult,
+    publication: Publication | None,
+) -> Migration:
+    """Gathers what the steps came to."""
+    steps = {"export": exported, "convert": converted, "capture": golden, "judge": judged}
+    reused = tuple(name for name, step in steps.items() if step is not None and step.reused)
+    return Migration(read_report(judged.path / REPORT), judged.path, publication, reused)
+
+
+def export(work: Workspace, source: Source) -> StageResult:
+    """Writes the weights, and the ONNX graph that points into them, into one folder."""
+    spec = work.spec
+    graph = spec.to != (Form.SAFETENSORS,)
+    params = {**source.params, "graph": graph}
+    if graph:
+        params |= {
+            "inputs": [str(item) for item in spec.inputs],
+            "opset": spec.opset,
+            "libraries": _versions("torch", "onnx", "onnxscript"),
+        }
+
+    def write(into: Path) -> dict[str, Any]:
+        return _record(source.export(into, graph=graph))
+
+    return _run(work, "export", {"source": source.digest}, params, write)
+
+
+def convert(work: Workspace, exported: StageResult) -> StageResult | None:
+    """Writes the MindIR from the exported ONNX graph; None when it was not asked for."""
+    if Form.MINDIR not in work.spec.to:
+        return None
+    graph = next(a for a in artifacts_of(exported) if a.form is Form.ONNX)
+
+    def write(into: Path) -> dict[str, Any]:
+        from ascend_migrate.converters import onnx_to_mindir
+
+        return _record([
+            onnx_to_mindir.convert(
+                graph.path, into, inputs=work.spec.inputs, parent=graph.digest
+            )
+        ])  # fmt: skip
+
+    return _run(work, "convert", {"onnx": graph.digest}, {"to": str(Form.MINDIR)}, write)
+
+
+def capture(work: Workspace, source: Source) -> StageResult | None:
+    """Runs the original and records its inputs and outputs; None when no graph is published."""
+    spec = work.spec
+    if spec.to == (Form.SAFETENSORS,):
+        return None
+    params = {
+        **source.params,
+        "inputs": [str(item) for item in source.inputs],
+        "samples": [FileEntry.of(path.parent, path.name).to_json() for path in spec.samples],
+        "cases": spec.cases,
+        "seed": spec.seed,
+        "libraries": _versions("torch", "onnxruntime", "numpy"),
+    }
+
+    def write(into: Path) -> dict[str, Any]:
+        return {"cases": source.capture(into / GOLDEN)}
+
+    return _run(work, "capture", {"source": source.digest}, params, write)
+
+
+def judge(
+    work: Workspace,
+    source: Source,
+    artifacts: Sequence[Artifact],
+    golden: StageResult | None,
+) -> StageResult:
+    """Judges the published forms against the original's outputs and weights; writes the report."""
+    published = [a for a in artifacts if a.form in work.spec.to]
+    inputs = {"source": source.digest} | {str(a.form): a.digest for a in published}
+    if golden is not None:
+        inputs["golden"] = FileEntry.of(golden.path, GOLDEN).digest
+    params = {"name": work.spec.name, "libraries": _versions("onnxruntime", "mindspore", "numpy")}
+
+    def write(into: Path) -> dict[str, Any]:
+        from ascend_migrate.validators.judge import judge as judge_artifacts
+
+        verdict = judge_artifacts(
+            published,
+            golden.path / GOLDEN if golden is not None else None,
+            source_digest=source.digest,
+            source_weights=source.weights,
+            timeout=work.spec.timeout,
+            context=context_of(work.spec, source, artifacts),
+            progress=work.progress,
+        )
+        write_pages(into, verdict)
+        return {"outcome": str(verdict.outcome)}
+
+    return _run(work, "judge", inputs, params, write)
+
+
+def publish(
+    work: Workspace, artifacts: Sequence[Artifact], judged: StageResult
+) -> Publication | None:
+    """Publishes the judged artifacts; returns None, publishing nothing, on any other verdict."""
+    verdict = read_report(judged.path / REPORT)
+    if verdict.outcome is not Outcome.PASS:
+        return None
+    work.progress("publish")
+    published = [a for a in artifacts if a.form in work.spec.to]
+    evidence = {REPORT: judged.path / REPORT, PAGE: judged.path / PAGE}
+    return work.registry.publish(work.spec.name, published, verdict, evidence)
+
+
+def artifacts_of(stage: StageResult | None) -> tuple[Artifact, ...]:
+    """Returns the artifacts that a finished stage holds."""
+    if stage is None:
+        return ()
+    return tuple(
+        Artifact(
+            form=Form(item["form"]),
+            root=stage.path,
+            entry=str(item["entry"]),
+            files=tuple(FileEntry.from_json(f) for f in item["files"]),
+            parent=str(item["parent"]),
+            notes=tuple(item["notes"]),
+        )
+        for item in stage.record["artifacts"]
+    )
+
+
+def write_pages(into: Path, verdict: Verdict) -> None:
+    """Writes report.json, the source of truth, and report.html, which is made from it."""
+    from ascend_migrate.flows.report_html import render
+
+    write_report(into / REPORT, verdict)
+    (into / PAGE).write_text(render(read_report(into / REPORT)), encoding="utf-8")
+
+
+def _run(
+    work: Workspace,
+    stage: str,
+    inputs: Mapping[str, str],
+    params: Mapping[str, Any],
+    write: Callable[[Path], Mapping[str, Any]],
+) -> StageResult:
+    work.progress(stage)
+    result = work.store.run(stage, inputs=inputs, params=params, work=write)
+    if result.reused:
+        work.progress(f"{stage}: reused")
+    return result
+
+
+def _record(artifacts: Sequence[Artifact]) -> dict[str, Any]:
+    return {
+        "artifacts": [
+            {
+                "form": str(a.form),
+                "entry": a.entry,
+                "files": [f.to_json() for f in a.files],
+                "parent": a.parent,
+                "notes": list(a.notes),
+            }
+            for a in artifacts
+        ]
+    }
+
+
+def context_of(
+    spec: MigrationSpec, source: Source, artifacts: Sequence[Artifact]
+) -> dict[str, Any]:
+    """What a reader of the report wants to know beside the findings; no times, no machine paths."""
+    return {
+        "name": spec.name,
+        "source": spec.source.name,
+        "source_notes": list(source.notes),
+        "model": spec.model.target if spec.model else "",
+        "inputs": [str(item) for item in source.inputs],
+        "notes": {str(a.form): list(a.notes) for a in artifacts},
+        "versions": {"ascend-migrate": version("ascend-migrate")}
+        | _versions("torch", "onnx", "onnxruntime", "mindspore", "numpy"),
+        "device": "CPU only; not verified on device",
+    }
+
+
+def _versions(*libraries: str) -> dict[str, str]:
+    """Returns the installed versions by name; a library that is absent is said to be."""
+    from importlib.metadata import PackageNotFoundError
+
+    found = {}
+    for library in libraries:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    return found

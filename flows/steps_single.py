@@ -1,0 +1,129 @@
+"""One step on its own: convert without judging, capture, validate, publish by report."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ascend_migrate.flows import steps
+from ascend_migrate.flows.sources import open_source
+from ascend_migrate.flows.steps import GOLDEN, PAGE, REPORT, Progress
+from ascend_migrate.pipeline.errors import SpecError, StoreError
+from ascend_migrate.pipeline.evidence import read_report
+from ascend_migrate.pipeline.records import Artifact, Form, Verdict
+from ascend_migrate.pipeline.registry import OciRegistry, Publication
+from ascend_migrate.pipeline.spec import MigrationSpec
+
+_SUFFIXES = {".safetensors": Form.SAFETENSORS, ".onnx": Form.ONNX, ".mindir": Form.MINDIR}
+
+
+def convert(spec: MigrationSpec, form: Form, out: Path, progress: Progress) -> Artifact:
+    """Makes one form in the folder ``out``, which must be new or empty."""
+    _require_empty(out)
+    with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
+        work = _scratch_workspace(replace(spec, to=(form,)), Path(scratch), progress)
+        source = open_source(work.spec)
+        exported = steps.export(work, source)
+        made = [*steps.artifacts_of(exported), *steps.artifacts_of(steps.convert(work, exported))]
+        artifact = next(a for a in made if a.form is form)
+        for entry in artifact.files:
+            target = out / entry.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artifact.root / entry.path, target)
+    return replace(artifact, root=out)
+
+
+def capture(spec: MigrationSpec, out: Path, progress: Progress) -> list[str]:
+    """Records the original's inputs and outputs in the file ``out``; returns the cases' names."""
+    progress("capture")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return open_source(spec).capture(out)
+
+
+def validate(
+    artifact: Path, against: MigrationSpec | Path, out: Path | None, progress: Progress
+) -> Verdict:
+    """Judges the file ``artifact`` against a golden file or the original of a specification."""
+    with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
+        judged = _validate(artifact, against, Path(scratch), progress)
+        if out is not None:
+            _require_empty(out)
+            out.mkdir(parents=True, exist_ok=True)
+            steps.write_pages(out, judged)
+    return judged
+
+
+def _validate(
+    path: Path, against: MigrationSpec | Path, scratch: Path, progress: Progress
+) -> Verdict:
+    from ascend_migrate.validators.judge import judge
+
+    artifact = artifact_at(path)
+    if isinstance(against, Path):
+        return judge([artifact], against, source_digest="", source_weights=None, progress=progress)
+    source = open_source(against)
+    golden = None
+    if artifact.form is not Form.SAFETENSORS:
+        golden = scratch / GOLDEN
+        progress("capture")
+        source.capture(golden)
+    return judge(
+        [artifact],
+        golden,
+        source_digest=source.digest,
+        source_weights=source.weights,
+        timeout=against.timeout,
+        context=steps.context_of(against, source, [artifact]),
+        progress=progress,
+    )
+
+
+def publish(
+    report: Path, artifacts: Sequence[Path], name: str, registry: Path
+) -> Publication:
+    """Publishes files that a report proves; the gate compares every digest."""
+    verdict = read_report(report)
+    evidence: Mapping[str, Path] = {REPORT: report}
+    page = report.with_name(PAGE)
+    if page.is_file():
+        evidence = {**evidence, PAGE: page}
+    found = [artifact_at(path) for path in artifacts]
+    return OciRegistry(registry).publish(name, found, verdict, evidence)
+
+
+def form_of(path: Path) -> Form:
+    """Returns the form that the file's suffix names.
+
+    Raises:
+        SpecError: the suffix is of no form.
+    """
+    if path.suffix not in _SUFFIXES:
+        raise SpecError(str(path), [f"is none of {', '.join(_SUFFIXES)}"])
+    return _SUFFIXES[path.suffix]
+
+
+def artifact_at(path: Path) -> Artifact:
+    """Describes an artifact that lies in a folder, with every file that its form needs."""
+    form = form_of(path)
+    names = [path.name]
+    if form is Form.ONNX:
+        from ascend_migrate.pipeline.onnx_signature import external_files
+
+        names += external_files(path)
+    if form is Form.MINDIR:
+        from ascend_migrate.pipeline.mindir_format import external_files as mindir_files
+
+        names += mindir_files(path)
+    return Artifact.of(form, path.parent, names, parent="")
+
+
+def _scratch_workspace(
+    spec: MigrationSpec, scratch: Path, progress: Progress
+) -> steps.Workspace:
+    return steps.open_workspace(replace(spec, registry=scratch), progress)
+
+
+def _require_empty(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StoreError(f"{out} exists and is not an empty folder; choose another")
