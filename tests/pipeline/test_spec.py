@@ -1,0 +1,102 @@
+"""migration.toml: what is read, and how faults are told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ascend_migrate.pipeline.errors import ExitCode, SpecError
+from ascend_migrate.pipeline.records import Form
+from ascend_migrate.pipeline.spec import make_spec, read_spec
+
+GOOD = """
+name = "toy"
+to = ["mindir", "safetensors"]
+inputs = ["x=float32[n=1..4,3]"]
+[source]
+path = "model.pt"
+drop = ["head.*"]
+[model]
+callable = "toy:Toy"
+kwargs = { width = 4 }
+[validation]
+seed = 7
+timeout = 5
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    return tmp_path
+
+
+def test_reads_a_file_with_paths_relative_to_its_folder(folder: Path) -> None:
+    (folder / "migration.toml").write_text(GOOD)
+    spec = read_spec(folder / "migration.toml")
+    assert spec.name == "toy"
+    assert spec.to == (Form.SAFETENSORS, Form.MINDIR)  # in the order of Form, whatever was asked
+    assert spec.source == folder / "model.pt"
+    assert spec.registry == folder / "registry"
+    assert spec.drop == ("head.*",)
+    assert spec.model is not None
+    assert (spec.model.target, dict(spec.model.kwargs)) == ("toy:Toy", {"width": 4})
+    assert (spec.seed, spec.timeout, spec.opset) == (7, 5.0, 17)
+    assert str(spec.inputs[0]) == "x=float32[n=1..4,3]"
+
+
+def test_reports_every_fault_at_once_with_its_key(folder: Path) -> None:
+    tables: dict[str, Any] = {
+        "name": "Not A Name",
+        "to": ["onnx", "om"],
+        "inputs": ["x=int3[2]"],
+        "sourc": 1,
+        "source": {"path": "absent.pt", "kay": "x"},
+        "validation": {"cases": 0, "samples": ["absent.npz"]},
+        "onnx": {"opset": 18},
+    }
+    with pytest.raises(SpecError) as caught:
+        make_spec(tables, subject="it", base=folder)
+    text = "\n".join(caught.value.faults)
+    for part in (
+        "name: 'Not A Name'",
+        "no form 'om'",
+        "unknown dtype 'int3'",
+        "sourc: no such key",
+        "source.kay: no such key",
+        "source.path: absent.pt does not exist",
+        "validation.cases:",
+        "validation.samples: absent.npz does not exist",
+        "onnx.opset:",
+        "model: is required for onnx",
+    ):
+        assert part in text
+    assert caught.value.exit_code is ExitCode.INPUT
+    assert "\n" not in str(caught.value)
+
+
+def test_names_the_line_of_a_file_that_is_not_toml(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('name = "x"\nto = [\n')
+    with pytest.raises(SpecError, match=r"bad\.toml: is not TOML: .*line"):
+        read_spec(path)
+
+
+def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"absent\.toml: cannot be read"):
+        read_spec(tmp_path / "absent.toml")
+
+
+def test_weights_alone_need_neither_code_nor_inputs(folder: Path) -> None:
+    tables = {"name": "toy", "to": ["safetensors"], "source": {"path": "model.pt"}}
+    spec = make_spec(tables, subject="it", base=folder)
+    assert spec.model is None
+    assert spec.inputs == ()
+
+
+def test_a_graph_as_source_needs_no_code(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"graph")
+    tables: dict[str, Any] = {"name": "t", "to": ["mindir"], "source": {"path": "model.onnx"}}
+    assert make_spec(tables, subject="it", base=folder).is_onnx
+    tables["model"] = {"callable": "a:b"}
+    with pytest.raises(SpecError, match="an ONNX source needs no model"):
+        make_spec(tables, subject="it", base=folder)
