@@ -1,0 +1,1 @@
+"""Writes MindIR from ONNX: load -> lower (one function per operator) -> write."""

@@ -1,0 +1,247 @@
+"""Builds a MindIR graph node by node and writes it: same graph, same bytes.
+
+Names are numbered in order of creation, equal calls are made once, and what no output needs is
+left out. The graph's inputs and outputs, as the ONNX file names them, are kept as JSON in the
+model's ``doc_string``, which MindSpore ignores (see pipeline/mindir_format.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ascend_migrate.converters.mindir.primitives import Primitive, table
+from ascend_migrate.converters.mindir.values import Shape
+from ascend_migrate.pipeline import mind_ir_pb2 as pb
+from ascend_migrate.pipeline.errors import ConversionError
+from ascend_migrate.pipeline.mindir_format import DATA_TYPES, Signature, TensorInfo
+
+GRAPH = "main"
+
+INLINE_LIMIT = 1536 << 20
+"""Bytes of weights above which they go to a file of their own: one protobuf message ends at 2 GiB,
+and the graph needs room too."""
+
+_ALIGNMENT = 64
+"""MindSpore's split form: a 64-byte header, then every tensor at a multiple of 64 bytes."""
+
+
+class GraphWriter:
+    """Collects the nodes of one graph."""
+
+    def __init__(self) -> None:
+        self._nodes: list[pb.NodeProto] = []
+        self._calls: dict[tuple[Any, ...], str] = {}
+        self._primitives: dict[tuple[Any, ...], pb.PrimitiveProto] = {}
+        self._parameters: dict[str, np.ndarray] = {}
+        self._inputs: list[TensorInfo] = []
+
+    def input(self, name: str, dtype: str, shape: Shape) -> str:
+        """Declares a graph input and returns its reference."""
+        sizes = tuple(size if isinstance(size, int) else None for size in shape)
+        self._inputs.append(TensorInfo(name, dtype, sizes))
+        return f"{GRAPH}:{name}"
+
+    def parameter(self, name: str, array: np.ndarray) -> str:
+        """Declares a weight under its own name and returns its reference."""
+        self._parameters[name] = array
+        return f"{GRAPH}:{name}"
+
+    def constant(self, value: Any) -> str:
+        """Returns the reference of a constant: None, bool, int, float, str, tuple or array."""
+        key = ("Constant", *_key(value))
+        if key not in self._calls:
+            node = pb.NodeProto(op_type="Constant")
+            node.attribute.append(_attribute("value", value))
+            self._add(key, node)
+        return self._calls[key]
+
+    def call(
+        self, name: str, inputs: Sequence[str], attributes: Mapping[str, Any], scope: str
+    ) -> str:
+        """Returns the reference of a call of the primitive ``name``.
+
+        Args:
+            name: a key of the primitive table.
+            inputs: references, in the order of the primitive's arguments.
+            attributes: attributes of the primitive itself.
+            scope: the ONNX node that the call is made for; only shown in messages.
+        """
+        entry = self._primitive(table()[name], attributes)
+        key = (entry, *inputs)
+        if key not in self._calls:
+            self._add(key, pb.NodeProto(op_type=f"REF::{entry}", input=inputs, domain=scope))
+        return self._calls[key]
+
+    def _add(self, key: tuple[Any, ...], node: pb.NodeProto) -> None:
+        node.name = f"{GRAPH}:%{len(self._nodes)}"
+        node.output.append(node.name)
+        self._nodes.append(node)
+        self._calls[key] = node.name
+
+    def _primitive(self, primitive: Primitive, attributes: Mapping[str, Any]) -> str:
+        key = (primitive.name, *((k, _key(v)) for k, v in sorted(attributes.items())))
+        if key not in self._primitives:
+            kind = pb.PrimitiveProto.PRIMITIVE
+            if primitive.function:
+                kind = pb.PrimitiveProto.PRIMITIVE_FUNCTION
+            entry = pb.PrimitiveProto(
+                name=f"{primitive.name}:{len(self._primitives)}",
+                op_type=primitive.name,
+                instance_name="",
+                prim_type=kind,
+            )
+            entry.attribute.extend(_attribute(k, v) for k, v in sorted(attributes.items()))
+            self._primitives[key] = entry
+        return self._primitives[key].name
+
+    def write(
+        self,
+        folder: Path,
+        name: str,
+        outputs: Sequence[tuple[TensorInfo, str]],
+        *,
+        inline_limit: int = INLINE_LIMIT,
+    ) -> list[str]:
+        """Writes the graph that yields ``outputs``.
+
+        Args:
+            folder: an existing folder.
+            name: file name of the graph, such as ``model.mindir``.
+            outputs: description and reference of each output.
+            inline_limit: bytes of weights above which they are written to a second file.
+
+        Returns:
+            Paths of the written files within ``folder``, the graph first.
+        """
+        result = self.call("MakeTuple", [ref for _, ref in outputs], {}, "outputs")
+        nodes, used = self._reachable(result)
+        signature = Signature(tuple(self._inputs), tuple(info for info, _ in outputs))
+        model = self._model(nodes, signature)
+        parameters = {n: a for n, a in self._parameters.items() if f"{GRAPH}:{n}" in used}
+        names = [*parameters, *(info.name for info in self._inputs)]
+        if len(set(names)) != len(names):
+            raise ConversionError(f"{name}: an input and a weight have the same name; rename one")
+        output = model.graph.output.add(name=result, denotation="Tuple")
+        output.attr_info.type = pb.AttributeProto.TUPLE
+        paths = [name]
+        if sum(array.nbytes for array in parameters.values()) > inline_limit:
+            location = f"{Path(name).stem}_variables/data_0"
+            _write_external(model.graph, parameters, folder, location)
+            paths.append(location)
+        else:
+            for key, array in parameters.items():
+                _describe(model.graph.parameter.add(), key, array).raw_data = _bytes(array)
+        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
+        return paths
+
+    def _reachable(self, result: str) -> tuple[list[pb.NodeProto], set[str]]:
+        used = {result}
+        kept = []
+        for node in reversed(self._nodes):
+            if node.name in used:
+                used.update(node.input)
+                kept.append(node)
+        return kept[::-1], used
+
+    def _model(self, nodes: Sequence[pb.NodeProto], signature: Signature) -> pb.ModelProto:
+        called = {node.op_type for node in nodes}
+        model = pb.ModelProto(
+            ir_version="1.1",
+            producer_name="ascend-migrate",
+            # The first release whose loader knows mind_ir_version 3.
+            model_version="2.10.0",
+            doc_string=signature.to_text(),
+            little_endian=True,
+            mind_ir_version=3,
+        )
+        model.graph.name = GRAPH
+        model.graph.node.extend(nodes)
+        model.primitives.extend(
+            entry for entry in self._primitives.values() if f"REF::{entry.name}" in called
+        )
+        for info in signature.inputs:
+            tensor = model.graph.input.add(name=f"{GRAPH}:{info.name}").tensor.add()
+            tensor.dims.extend(-1 if size is None else size for size in info.shape)
+            tensor.data_type = DATA_TYPES[info.dtype]
+        return model
+
+
+def _key(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, np.ndarray):
+        return ("array", value.dtype.name, value.shape, value.tobytes())
+    if isinstance(value, tuple | list):
+        return ("tuple", *(_key(item) for item in value))
+    # repr keeps apart what == does not: 0.0 and -0.0, 1 and True and 1.0; and makes NaN equal.
+    return (type(value).__name__, repr(value))
+
+
+def _attribute(name: str, value: Any) -> pb.AttributeProto:
+    attribute = pb.AttributeProto(name=name) if name else pb.AttributeProto()
+    kinds = pb.AttributeProto
+    if value is None:
+        attribute.type = kinds.NONE
+    elif isinstance(value, bool):
+        attribute.type, attribute.i = kinds.BOOL, int(value)
+    elif isinstance(value, int):
+        attribute.type, attribute.i = kinds.INT64, value
+    elif isinstance(value, float):
+        attribute.type, attribute.f = kinds.FLOAT, value
+    elif isinstance(value, str):
+        attribute.type, attribute.s = kinds.STRING, value.encode()
+    elif isinstance(value, np.ndarray):
+        attribute.type = kinds.TENSORS
+        _describe(attribute.tensors.add(), "", value).raw_data = _bytes(value)
+    else:
+        attribute.type = kinds.TUPLE
+        attribute.values.extend(_item(item) for item in value)
+    return attribute
+
+
+def _item(value: Any) -> pb.AttributeProto:
+    # Inside a tuple MindSpore keeps scalars in the repeated fields.
+    attribute = _attribute("", value)
+    if attribute.HasField("i"):
+        attribute.ints.append(attribute.i)
+        attribute.ClearField("i")
+    if attribute.HasField("f"):
+        attribute.floats.append(attribute.f)
+        attribute.ClearField("f")
+    if attribute.HasField("s"):
+        attribute.strings.append(attribute.s)
+        attribute.ClearField("s")
+    return attribute
+
+
+def _describe(tensor: pb.TensorProto, name: str, array: np.ndarray) -> pb.TensorProto:
+    if array.dtype.name not in DATA_TYPES:
+        raise ConversionError(f"tensor {name!r}: MindIR has no element type {array.dtype.name}")
+    tensor.dims.extend(array.shape)
+    tensor.data_type = DATA_TYPES[array.dtype.name]
+    if name:
+        tensor.name = f"{GRAPH}:{name}"
+        tensor.ref_key = name
+    return tensor
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return np.ascontiguousarray(little).tobytes()
+
+
+def _write_external(
+    graph: pb.GraphProto, parameters: Mapping[str, np.ndarray], folder: Path, location: str
+) -> None:
+    """Writes the weights one by one, so that only one is held twice."""
+    path = folder / location
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        # Byte 0 says little endian.
+        stream.write(b"\x01".ljust(_ALIGNMENT, b"\0"))
+        for name, array in parameters.items():
+            external = _describe(graph.parameter.add(), name, array).external_data
+            external.location = location
+            external.offset, external.length = stream.tell(), array.nbytes
+            stream.write(_bytes(array))
+            stream.write(b"\0" * (-array.nbytes % _ALIGNMENT))

@@ -1,0 +1,138 @@
+"""What a ``.mindir`` file written by us says about itself, read without MindSpore.
+
+MindSpore calls a graph with tensors by position and accepts wrong sizes and element types
+silently, so the names, types and sizes of inputs and outputs travel in the file: as JSON in
+``ModelProto.doc_string``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ascend_migrate.pipeline import mind_ir_pb2 as pb
+from ascend_migrate.pipeline.errors import SourceError
+
+# Our spelling of element types -> mind_ir.TensorProto.DataType.
+DATA_TYPES: Mapping[str, int] = {
+    "float32": pb.TensorProto.FLOAT,
+    "uint8": pb.TensorProto.UINT8,
+    "int8": pb.TensorProto.INT8,
+    "uint16": pb.TensorProto.UINT16,
+    "int16": pb.TensorProto.INT16,
+    "int32": pb.TensorProto.INT32,
+    "int64": pb.TensorProto.INT64,
+    "bool": pb.TensorProto.BOOL,
+    "float16": pb.TensorProto.FLOAT16,
+    "float64": pb.TensorProto.DOUBLE,
+    "uint32": pb.TensorProto.UINT32,
+    "uint64": pb.TensorProto.UINT64,
+    "complex64": pb.TensorProto.COMPLEX64,
+    "complex128": pb.TensorProto.COMPLEX128,
+    "bfloat16": pb.TensorProto.BFLOAT16,
+}
+
+_GRAPH_FIELD = 7
+_DOC_STRING_FIELD = 6
+_LENGTH_DELIMITED = 2
+_SIGNATURE_LIMIT = 16 << 20
+"""Bytes: a signature is a few hundred bytes per tensor; more than this is a damaged file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One input or output.
+
+    Attributes:
+        name: as in the ONNX graph.
+        dtype: our spelling.
+        shape: sizes; None where dynamic.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the description as plain JSON data."""
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "TensorInfo":
+        """Inverse of `to_json`."""
+        sizes = tuple(None if size is None else int(size) for size in data["shape"])
+        return cls(str(data["name"]), str(data["dtype"]), sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Inputs and outputs of a graph, in the order of its call."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    def to_text(self) -> str:
+        """Returns the JSON text that is kept in the file."""
+        document = {
+            "inputs": [info.to_json() for info in self.inputs],
+            "outputs": [info.to_json() for info in self.outputs],
+        }
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> "Signature":
+        """Inverse of `to_text`."""
+        document = json.loads(text)
+        return cls(
+            tuple(TensorInfo.from_json(item) for item in document["inputs"]),
+            tuple(TensorInfo.from_json(item) for item in document["outputs"]),
+        )
+
+
+def read_signature(path: Path) -> Signature:
+    """Reads the inputs and outputs without loading the weights.
+
+    Raises:
+        SourceError: not a MindIR file written by ascend-migrate.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = _doc_string(stream)
+        if text is not None:
+            return Signature.from_text(text.decode())
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise SourceError(
+        f"{path}: not a MindIR file written by ascend-migrate (no signature in it); "
+        "convert the model again"
+    )
+
+
+def _doc_string(stream: BinaryIO) -> bytes | None:
+    """Walks the fields before the graph; serialised messages have them in order."""
+    while True:
+        key = _varint(stream)
+        field, wire = key >> 3, key & 7
+        if field >= _GRAPH_FIELD or wire != _LENGTH_DELIMITED:
+            return None
+        length = _varint(stream)
+        if length > _SIGNATURE_LIMIT:
+            return None
+        data = stream.read(length)
+        if field == _DOC_STRING_FIELD:
+            return data
+
+
+def _varint(stream: BinaryIO) -> int:
+    value = 0
+    for shift in range(0, 64, 7):
+        byte = stream.read(1)
+        if not byte:
+            raise ValueError("the file ends within a number")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:  # noqa: PLR2004 - the continuation bit
+            return value
+    raise ValueError("a number has more than ten bytes")
