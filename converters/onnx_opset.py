@@ -6,10 +6,12 @@ the change only admitted more element types, or refused by name.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 
 from ascend_migrate.pipeline.errors import UnsupportedOperatorError
 
@@ -19,29 +21,31 @@ class NoExactRuleError(Exception):
 
 
 Rule = Callable[[ir.Node], None]
+Array = np.ndarray[Any, Any]
 _RULES: dict[tuple[str, int], Rule] = {}
 
 # Schema changes that only admit more element types, or concern only 8-bit floats; each was read
 # against the ONNX changelog. The checker refuses a type that the older schema does not admit.
+_EVERY_FLOAT = """
+    Acos Acosh Asin Asinh Atan Atanh AveragePool Bernoulli Conv ConvTranspose Cos Cosh DeformConv
+    Det Dropout Elu EyeLike GRU GlobalAveragePool GlobalLpPool GlobalMaxPool GridSample HardSigmoid
+    HardSwish InstanceNormalization LSTM LpNormalization LpPool MaxPool MaxRoiPool MaxUnpool Mish
+    Multinomial NegativeLogLikelihoodLoss RNN RandomNormal RandomNormalLike RandomUniform
+    RandomUniformLike RoiAlign Round Selu Sin Sinh Softplus Softsign Tan ThresholdedRelu"""
+_EVERY_TYPE = """
+    Constant ConstantOfShape Flatten Identity If Loop Reshape Scan Shape Size Squeeze Transpose
+    Unsqueeze"""
 _TYPES_ONLY: dict[int, frozenset[str]] = {
-    19: frozenset("Cast CastLike Constant Equal Identity If Loop Reshape Scan Shape Size".split()),
-    20: frozenset("ConstantOfShape IsInf IsNaN ReduceMax ReduceMin".split()),
-    21: frozenset(
-        "Cast CastLike Constant ConstantOfShape Flatten Identity If Loop Pad Reshape Scan Shape "
-        "Size Squeeze Transpose Unsqueeze".split()
-    ),
-    22: frozenset(
-        "Acos Acosh Asin Asinh Atan Atanh AveragePool Bernoulli Conv ConvTranspose Cos Cosh "
-        "DeformConv Det Dropout Elu EyeLike GRU GlobalAveragePool GlobalLpPool GlobalMaxPool "
-        "GridSample HardSigmoid HardSwish InstanceNormalization LSTM LpNormalization LpPool "
-        "MaxPool MaxRoiPool MaxUnpool Mish Multinomial NegativeLogLikelihoodLoss RNN RandomNormal "
-        "RandomNormalLike RandomUniform RandomUniformLike RoiAlign Round Selu Sin Sinh Softplus "
-        "Softsign Tan ThresholdedRelu".split()
-    ),
-    23: frozenset(
-        "Cast CastLike Constant ConstantOfShape Flatten Identity If Loop Pad Reshape Scan Shape "
-        "Size Squeeze Transpose Unsqueeze".split()
-    ),
+    version: frozenset(names.split())
+    for version, names in {
+        19: "Constant Equal Identity If Loop Reshape Scan Shape Size",
+        20: "ConstantOfShape IsInf IsNaN ReduceMax ReduceMin",
+        21: _EVERY_TYPE + " Cast CastLike Pad",
+        22: _EVERY_FLOAT,
+        23: _EVERY_TYPE + " Cast CastLike Pad",
+        24: _EVERY_TYPE + " Pad SplitToSequence TopK",
+        25: _EVERY_TYPE + " Cast CastLike Pad",
+    }.items()
 }
 
 
@@ -61,6 +65,7 @@ def lower_opset(model: ir.Model, opset: int) -> None:
     Raises:
         UnsupportedOperatorError: lists every node that has no exact rule.
     """
+    passes.ShapeInferencePass()(model)  # rules ask for ranks and element types
     refused: list[str] = []
     for version in range(model.opset_imports.get("", opset), opset, -1):
         for node in list(model.graph.all_nodes()):
@@ -73,6 +78,7 @@ def lower_opset(model: ir.Model, opset: int) -> None:
             raise UnsupportedOperatorError(f"ONNX opset {opset}", refused)
     if model.opset_imports.get("", opset) > opset:
         model.opset_imports[""] = opset
+        passes.ShapeInferencePass()(model)  # new nodes have results of their own
 
 
 def _step(node: ir.Node, version: int) -> str:
@@ -107,11 +113,12 @@ def _require_default(node: ir.Node, **defaults: object) -> None:
         del node.attributes[name]
 
 
-def _constant(node: ir.Node, index: int) -> np.ndarray | None:  # type: ignore[type-arg]
+def _constant(node: ir.Node, index: int) -> Array | None:
     """Returns input ``index`` as an array, None if absent."""
-    if index >= len(node.inputs) or node.inputs[index] is None:
+    value = node.inputs[index] if index < len(node.inputs) else None
+    if value is None:
         return None
-    tensor = ir.convenience.get_const_tensor(node.inputs[index])
+    tensor = ir.convenience.get_const_tensor(value)
     if tensor is None:
         raise NoExactRuleError(f"input {index} is computed at run time")
     return tensor.numpy()
@@ -142,7 +149,7 @@ def _before(near: ir.Node) -> Iterator[ir.Node]:
         yield from (n for n in near.graph if (n.name or "").startswith(prefix))
 
 
-def _initializer(near: ir.Node, label: str, array: np.ndarray) -> ir.Value:  # type: ignore[type-arg]
+def _initializer(near: ir.Node, label: str, array: Array) -> ir.Value:
     """Adds a Constant node before ``near`` (valid in subgraphs too) and returns its value."""
     return _new("Constant", [], near, value=ir.tensor(array, name=f"{near.name}/{label}"))
 
@@ -170,8 +177,20 @@ def _reduce(node: ir.Node) -> None:
         node.attributes["axes"] = ir.AttrInt64s("axes", axes.reshape(-1).tolist())
 
 
-for _op in "L1 L2 LogSum LogSumExp Max Mean Min Prod SumSquare".split():
+for _op in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"):
     _RULES[f"Reduce{_op}", 18] = _reduce
+
+
+@rewrite("Cast", since=24)
+@rewrite("CastLike", since=24)
+def _cast_rounding(node: ir.Node) -> None:
+    _require_default(node, round_mode="up")
+
+
+@rewrite("Cast", since=19)
+@rewrite("CastLike", since=19)
+def _cast_saturation(node: ir.Node) -> None:
+    _require_default(node, saturate=1)
 
 
 @rewrite("Split", since=18)

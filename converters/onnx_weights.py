@@ -24,7 +24,8 @@ CHECKPOINT_NAME = "ascend_migrate.checkpoint"
 """Key in ``ir.Value.meta``: the checkpoint's name of an initializer that had to be renamed."""
 _TIED = "ascend_migrate.tied"
 _ALIGNMENT = 64  # one cache line; readers that map the file get aligned vectors
-_EXTRACT_FROM = 1024  # smaller constants are shapes and axes, which readers want inline
+EXTRACT_FROM = 1024
+"""Bytes of a weight worth moving out; smaller ones are axes and shapes, which stay inline."""
 _INLINE_SUM = 64 << 20  # far below protobuf's 2 GiB limit, still cheap to parse
 _HEADER_LIMIT = 100 << 20  # the safetensors library refuses longer headers as well
 
@@ -48,7 +49,7 @@ def read_layout(path: Path) -> dict[str, StoredTensor]:
     size = path.stat().st_size
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= min(size - 8, _HEADER_LIMIT):
+        if not len("{}") <= length <= min(size - 8, _HEADER_LIMIT):
             raise SourceError(f"{path}: not a safetensors file: header of {length} bytes")
         header = stream.read(length)
     try:
@@ -115,7 +116,7 @@ def _external(value: ir.Value, path: Path, offset: int, length: int) -> ir.Exter
         offset,
         length,
         tensor.dtype,
-        shape=ir.Shape(tensor.shape),
+        shape=ir.Shape(tensor.shape.numpy()),
         name=value.name,
         base_dir=path.parent,
     )
@@ -133,7 +134,7 @@ def write_weights(model: ir.Model, path: Path) -> int:
     chosen = sorted(
         (name, value.const_value)
         for name, value in model.graph.initializers.items()
-        if value.const_value is not None and value.const_value.nbytes >= _EXTRACT_FROM
+        if value.const_value is not None and value.const_value.nbytes >= EXTRACT_FROM
         if int(value.const_value.dtype) in BY_ONNX
     )
     header: dict[str, Any] = {}

@@ -52,7 +52,8 @@ def capture(
     import torch
 
     # Size 1 is not assumed apart from the others: a branch on it then shows up as a guard.
-    oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)
+    settings: Any = torch.fx.experimental._config
+    oblivious = settings.patch(backed_size_oblivious=True)
     with oblivious:
         try:
             return _export(model, inputs, keywords, defer=False), []
@@ -159,7 +160,9 @@ def _unproved(message: str) -> list[str]:
 
 
 def _readable(guard: str) -> str:
-    return re.sub(r"L\['(\w+)'\]\.size\(\)\[(\d+)\]", r"\1.shape[\2]", guard).rstrip(".")
+    return re.sub(r"L\['(\w+)'\](?:\[\d+\])?\.size\(\)\[(\d+)\]", r"\1.shape[\2]", guard).rstrip(
+        "."
+    )
 
 
 def _baked(message: str, inputs: Sequence[InputSpec]) -> list[str]:
@@ -174,12 +177,12 @@ def _baked(message: str, inputs: Sequence[InputSpec]) -> list[str]:
 def _refusal(error: BaseException, baked: Sequence[str]) -> ConversionError:
     if baked:
         return ConversionError(
-            f"dynamic dimension(s) {', '.join(baked)} would be fixed by the model ({reason_of(error)}); "
-            "declare one size, or remove what depends on the size in the model"
+            f"dynamic dimension(s) {', '.join(baked)} would be fixed by the model "
+            f"({reason_of(error)}); declare one size, or remove what depends on it in the model"
         )
     return ConversionError(
-        f"torch.export cannot trace the model: {reason_of(error)}; control flow and shapes must not "
-        "depend on the values of tensors"
+        f"torch.export cannot trace the model: {reason_of(error)}; control flow and shapes "
+        "must not depend on the values of tensors"
     )
 
 

@@ -29,6 +29,7 @@ def whole_recurrent_layers() -> Iterator[None]:
     """While open, tracing keeps LSTM and GRU as single nodes; real calls must not be made."""
     import torch
     from torch._C import DispatchKey
+    from torch._decomp import global_decomposition_table
     from torch._subclasses import fake_impls
 
     aten = torch.ops.aten
@@ -36,7 +37,11 @@ def whole_recurrent_layers() -> Iterator[None]:
     keys = (DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd)
     saved = {op: dict(op.py_kernels) for op in layers}
     registered = fake_impls.op_implementations_dict
+    tables = list(global_decomposition_table.values())
+    unrolled = [(table, op, table[op]) for table in tables for op in layers if op in table]
     try:
+        for table, op, _ in unrolled:
+            table[op] = layers[op]
         for op, shapes in layers.items():
             for key in keys:
                 op.py_kernels[key] = shapes
@@ -44,6 +49,8 @@ def whole_recurrent_layers() -> Iterator[None]:
             registered[op] = _fake_rule(shapes)
         yield
     finally:
+        for table, op, unroll in unrolled:
+            table[op] = unroll
         for op in layers:
             op.py_kernels.clear()
             op.py_kernels.update(saved[op])

@@ -1,6 +1,6 @@
 """torch.nn.Module -> model.onnx, with its weights left in the safetensors file.
 
-capture (torch.export) -> translate (torch.onnx, opset 18) -> fold -> lower -> shape for ATC -> write
+capture (torch.export) -> translate (torch.onnx, opset 18) -> fold -> lower -> shape -> write
 """
 
 import inspect
@@ -56,8 +56,7 @@ def convert(
     keywords = _called_by_name(model, inputs)
     with quiet():
         program, notes = capture(model, inputs, keywords=keywords)
-        notes += _lost_state(program)
-        graph = _translate(program)
+        graph, lost = _translate(program)
     _name_inputs(graph, program, inputs)
     _name_outputs(graph, program)
     _name_dims(graph, inputs)
@@ -65,19 +64,17 @@ def convert(
     lower_opset(graph, opset)
     shape_for_atc(graph)
     files, written = write_model(graph, into, weights=weights)
-    return Artifact.of(Form.ONNX, into, files, parent=parent, notes=[*notes, *written])
+    return Artifact.of(Form.ONNX, into, files, parent=parent, notes=[*notes, *lost, *written])
 
 
 def _called_by_name(model: "torch.nn.Module", inputs: Sequence[InputSpec]) -> bool:
     parameters = inspect.signature(model.forward).parameters
-    return all(
-        item.name in parameters
-        and parameters[item.name].kind is not inspect.Parameter.POSITIONAL_ONLY
-        for item in inputs
-    )
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return all(item.name in parameters and parameters[item.name].kind in named for item in inputs)
 
 
-def _translate(program: "ExportedProgram") -> "ir.Model":
+def _translate(program: "ExportedProgram") -> tuple["ir.Model", list[str]]:
+    """Returns the graph at opset 18, and notes on state that it cannot keep."""
     import torch
     from torch.onnx import OnnxExporterError
 
@@ -98,10 +95,10 @@ def _translate(program: "ExportedProgram") -> "ir.Model":
             f"torch.onnx cannot translate the model: {reason_of(error)}; rewrite that part of the "
             "model with operators that ONNX has"
         ) from None
-    if translated is None:
+    if translated is None or translated.exported_program is None:
         raise ConversionError("torch.onnx gave no graph back")
-    graph: ir.Model = translated.model
-    return graph
+    # Only the translated program has its mutations made explicit.
+    return translated.model, _lost_state(translated.exported_program)
 
 
 def _lost_state(program: "ExportedProgram") -> list[str]:

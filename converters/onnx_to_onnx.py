@@ -1,0 +1,163 @@
+"""An ONNX file as a source: brought to the target opset, its weights moved to model.safetensors."""
+
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from ascend_migrate.converters.onnx_for_atc import shape_for_atc
+from ascend_migrate.converters.onnx_opset import lower_opset
+from ascend_migrate.converters.onnx_weights import (
+    EXTRACT_FROM,
+    WEIGHTS_FILE,
+    one_line,
+    write_model,
+    write_weights,
+)
+from ascend_migrate.pipeline.dtypes import BY_ONNX
+from ascend_migrate.pipeline.errors import ConversionError, SourceError
+from ascend_migrate.pipeline.onnx_signature import all_tensors, confined, load_graph
+from ascend_migrate.pipeline.records import Artifact, Form
+
+_OLDEST_OPSET = 7
+"""onnx.version_converter has adapters upwards from here; older ones differ in broadcasting."""
+_PROTOBUF_LIMIT = 2**31 - 1
+
+
+def convert(source: Path, into: Path, *, opset: int = 17, parent: str) -> Artifact:
+    """Writes ``into/model.onnx`` and ``into/model.safetensors`` from an ONNX file.
+
+    Args:
+        source: with inline or external weights; the latter must lie in its folder.
+        into: an existing folder, not the source's own.
+        opset: of the standard operators in the result.
+        parent: digest of the source.
+
+    Raises:
+        SourceError: the file is damaged or unsafe; names the tensor or node.
+        UnsupportedOperatorError: lists the nodes that cannot be said in ``opset``.
+        ConversionError: the result does not load.
+    """
+    if into.resolve() == source.resolve().parent:
+        raise ConversionError(f"{into}: is the source's own folder; choose another")
+    proto = load_graph(source)
+    _check_source(source, proto)
+    found = _opset_of(source, proto)
+    notes = [f"The source declares opset {found}; the graph is written at opset {opset}."]
+    _load_inline(source, proto)
+    if found < opset:
+        proto = _raise_opset(source, proto, opset)
+    try:
+        model = ir.from_proto(proto)
+    except (ValueError, TypeError, KeyError, ir.serde.SerdeError) as error:
+        raise SourceError(f"{source}: damaged graph: {one_line(error)}") from None
+    ir.external_data.set_base_dir(model.graph, source.parent)
+    lower_opset(model, opset)
+    shape_for_atc(model)
+    weights = into / WEIGHTS_FILE
+    write_weights(model, weights)
+    files, written = write_model(model, into, weights=weights)
+    return Artifact.of(Form.ONNX, into, files, parent=parent, notes=[*notes, *written])
+
+
+def _opset_of(source: Path, proto: onnx.ModelProto) -> int:
+    versions = [item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")]
+    if len(versions) != 1:
+        raise SourceError(f"{source}: declares {len(versions)} versions of the standard operators")
+    newest = onnx.defs.onnx_opset_version()
+    if not _OLDEST_OPSET <= versions[0] <= newest:
+        raise SourceError(
+            f"{source}: opset {versions[0]} is outside {_OLDEST_OPSET}..{newest}; export it anew"
+        )
+    return versions[0]
+
+
+def _check_source(source: Path, proto: onnx.ModelProto) -> None:
+    """Refuses what the ONNX libraries would read without a complaint."""
+    names: set[str] = set()
+    for tensor in proto.graph.initializer:
+        if tensor.name in names:
+            raise SourceError(f"{source}: initializer {tensor.name!r} occurs twice")
+        names.add(tensor.name)
+    if proto.graph.sparse_initializer:
+        raise SourceError(f"{source}: sparse initializers are not supported; store them dense")
+    for tensor in all_tensors(proto):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            _check_range(source, tensor)
+        elif tensor.external_data:
+            raise SourceError(f"{source}: tensor {tensor.name!r} is both inline and external")
+    local = {function.domain for function in proto.functions}
+    for node in proto.graph.node:
+        if node.domain not in {"", "ai.onnx", *local}:
+            raise SourceError(
+                f"{source}: node {node.name!r} ({node.op_type}) is of the unknown domain "
+                f"{node.domain!r}; export the model with standard operators"
+            )
+
+
+def _check_range(source: Path, tensor: onnx.TensorProto) -> None:
+    """Checks the external byte range against the tensor's shape and the file's size."""
+    said = f"{source}: tensor {tensor.name!r}"
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if len(entries) != len(tensor.external_data) or "location" not in entries:
+        raise SourceError(f"{said} has no single external location")
+    try:
+        size = confined(source, entries["location"]).stat().st_size
+    except SourceError as error:
+        raise SourceError(f"{error} (tensor {tensor.name!r})") from None
+    try:
+        kind = ir.DataType(tensor.data_type)
+        offset = int(entries.get("offset", "0"))
+        if any(dim < 0 for dim in tensor.dims):
+            raise ValueError("negative dimension")
+        needed = -(-kind.bitwidth * _elements(tensor) // 8)
+        length = int(entries.get("length", str(needed)))
+    except (ValueError, TypeError) as error:
+        raise SourceError(f"{said} has a damaged external entry: {error}") from None
+    if offset < 0 or length != needed or offset + length > size:
+        raise SourceError(
+            f"{said} claims bytes {offset}..{offset + length} of {entries['location']!r} ({size} "
+            f"bytes), and its shape and type need {needed}"
+        )
+
+
+def _load_inline(source: Path, proto: onnx.ModelProto) -> None:
+    """Reads the external tensors that do not go to the safetensors file: small, nested, odd."""
+    from onnx.external_data_helper import load_external_data_for_tensor
+
+    weights = {id(tensor) for tensor in proto.graph.initializer}
+    for tensor in all_tensors(proto):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        size = ir.DataType(tensor.data_type).bitwidth * _elements(tensor) // 8
+        if id(tensor) in weights and size >= EXTRACT_FROM and tensor.data_type in BY_ONNX:
+            continue
+        load_external_data_for_tensor(tensor, str(source.parent))
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _elements(tensor: onnx.TensorProto) -> int:
+    count = 1
+    for dim in tensor.dims:
+        count *= dim
+    return count
+
+
+def _raise_opset(source: Path, proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Brings an older graph up with ONNX's own converter, which needs the weights inline."""
+    from onnx.external_data_helper import load_external_data_for_model
+
+    total = sum(ir.DataType(t.data_type).bitwidth * _elements(t) // 8 for t in all_tensors(proto))
+    if total > _PROTOBUF_LIMIT:
+        raise ConversionError(
+            f"{source}: {total} bytes of weights are too many to raise its opset; export it anew "
+            f"at opset {opset}"
+        )
+    load_external_data_for_model(proto, str(source.parent))
+    try:
+        return onnx.version_converter.convert_version(proto, opset)
+    except (RuntimeError, ValueError) as error:
+        raise ConversionError(
+            f"{source}: cannot be raised to opset {opset}: {one_line(error)}; export it anew"
+        ) from None
