@@ -1,0 +1,64 @@
+"""One seam where everything that a damaged or hostile file can cause becomes a one-line error."""
+
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ascend_migrate.pipeline.errors import SourceError
+
+_SHOWN = 120
+"""Characters of a name taken from a file that fit into a one-line message."""
+
+
+class FormatError(ValueError):
+    """A file breaks the rules of its format; the message gives the reason without the file."""
+
+
+def shown(name: object) -> str:
+    """Returns text from an untrusted file in quotes, on one line, at a bearable length."""
+    text = str(name)
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+@contextmanager
+def named(path: Path, what: str) -> Iterator[None]:
+    """Turns every error of parsing into a `SourceError` that names the file.
+
+    Args:
+        path: the file that is read.
+        what: what it is read as, such as ``"torch-zip"``.
+
+    Raises:
+        SourceError: anything that parsing can raise, in one line.
+    """
+    try:
+        yield
+    except FormatError as error:
+        raise SourceError(f"{path}: {error}") from None
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (
+        AttributeError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        NotImplementedError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        reason = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+        raise SourceError(
+            f"{path}: damaged, cannot be read as {what} ({reason}); get a fresh copy of the file"
+        ) from None

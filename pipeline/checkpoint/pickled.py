@@ -1,0 +1,271 @@
+"""Pickle programs run as data: a small machine that builds trees and can call nothing.
+
+``pickle`` resolves names to functions and calls them, which is how a checkpoint takes over a
+process. This machine knows the opcodes and a table of names that build tensor descriptions.
+Every other name becomes an `Inert` object and is reported, so nothing outside this package is ever
+imported or called, however the program is written.
+
+Opcodes: CPython's Lib/pickletools.py. Names: torch/_utils.py and torch/storage.py.
+"""
+
+import pickletools
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
+from ascend_migrate.pipeline.checkpoint.torch_names import Global, Inert, resolve
+
+_MAX_OPCODES = 8_000_000
+"""About 40 opcodes describe a tensor: room for 200 000 tensors, twice the largest public model."""
+
+_MAX_FOREIGN = 1000
+"""Foreign names that are listed; whole pickled modules have some dozens."""
+
+_MARK = object()
+
+
+class Machine:
+    """Runs one pickle program.
+
+    Args:
+        persistent: turns a persistent id into a value.
+
+    Attributes:
+        foreign: names of Python objects, beyond tensors and plain data, in order of appearance.
+    """
+
+    def __init__(self, persistent: Callable[[Any], Any] | None = None) -> None:
+        self._persistent = persistent
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+        self.foreign: dict[str, None] = {}
+
+    def run(self, stream: BytesIO) -> Any:
+        """Runs the program at the stream's position and leaves the stream behind it.
+
+        Raises:
+            FormatError: too long, or an opcode that no checkpoint has.
+            ValueError, LookupError, TypeError: damaged.
+        """
+        self._stack, self._memo = [], {}
+        for count, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
+            if count > _MAX_OPCODES:
+                raise FormatError(f"its pickle has more than {_MAX_OPCODES} opcodes; refused")
+            if opcode.name == "STOP":
+                break
+            self._step(opcode.name, arg)
+        if len(self._stack) != 1 or self._stack[0] is _MARK:
+            raise FormatError("its pickle ends with a stack that is not one value; damaged")
+        return self._stack[0]
+
+    def _step(self, name: str, arg: Any) -> None:
+        stack = self._stack
+        if name in _PUSH:
+            stack.append(arg)
+        elif name in _BUILD:
+            _BUILD[name](self)
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self._memo[arg] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(self._memo[arg])
+        elif name in ("GLOBAL", "INST"):
+            module, _, attribute = arg.partition(" ")
+            if name == "INST":
+                self._items()
+                stack.append(Inert(self._named(module, attribute).name))
+            else:
+                stack.append(self._named(module, attribute))
+        elif name not in ("PROTO", "FRAME"):
+            raise FormatError(
+                f"its pickle uses the opcode {name}, which no checkpoint has; refused"
+            )
+
+    def _named(self, module: str, attribute: str) -> Global:
+        found = Global(f"{module}.{attribute}", resolve(module, attribute))
+        if found.call is None and len(self.foreign) < _MAX_FOREIGN:
+            self.foreign[found.name] = None
+        return found
+
+    def _items(self) -> list[Any]:
+        """Takes everything above the topmost mark, and the mark."""
+        at = len(self._stack) - 1
+        while self._stack[at] is not _MARK:
+            at -= 1
+            if at < 0:
+                raise IndexError("no mark on the stack")
+        items = self._stack[at + 1 :]
+        del self._stack[at:]
+        return items
+
+    def _pop(self) -> Any:
+        value = self._stack.pop()
+        if value is _MARK:
+            raise IndexError("a mark where a value belongs")
+        return value
+
+    def _collect(self, make: Callable[[list[Any]], Any]) -> None:
+        self._stack.append(make(self._items()))
+
+    def _tuple(self, count: int) -> None:
+        self._stack.append(tuple(reversed([self._pop() for _ in range(count)])))
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, list):
+            target.extend(items)
+        elif not isinstance(target, Inert):
+            raise TypeError("items added to what is no list")
+
+    def _update(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, dict):
+            found = pairs(items)
+            for key in found:
+                if key in target:
+                    raise FormatError(f"the name {shown(key)} occurs twice in one dict; refused")
+            target.update(found)
+        elif not isinstance(target, Inert):
+            raise TypeError("entries set on what is no dict")
+
+    def _reduce(self) -> None:
+        args, call = self._pop(), self._pop()
+        if isinstance(call, Global) and isinstance(args, tuple) and call.call is not None:
+            self._stack.append(call.call(args))
+        else:
+            self._stack.append(Inert(call.name if isinstance(call, Global) else "object"))
+
+    def _state(self) -> None:
+        state, target = self._pop(), self._stack[-1]
+        if isinstance(target, Inert):
+            target.state = state
+
+    def _new(self, extra: int) -> None:
+        for _ in range(extra):
+            self._pop()
+        made = self._pop()
+        self._stack.append(Inert(made.name if isinstance(made, Global) else "object"))
+
+    def _object(self) -> None:
+        made = self._items()[0]
+        self._stack.append(Inert(made.name if isinstance(made, Global) else "object"))
+
+    def _stack_global(self) -> None:
+        attribute, module = self._pop(), self._pop()
+        if not isinstance(module, str) or not isinstance(attribute, str):
+            raise TypeError("a global that is not named by text")
+        self._stack.append(self._named(module, attribute))
+
+    def _persist(self) -> None:
+        if self._persistent is None:
+            raise FormatError("its pickle refers to storages where there are none; damaged")
+        self._stack.append(self._persistent(self._pop()))
+
+    def _append(self) -> None:
+        self._extend([self._pop()])
+
+    def _set_item(self) -> None:
+        value, key = self._pop(), self._pop()
+        self._update([key, value])
+
+    def _memoize(self) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _discard(self) -> None:
+        self._stack.pop()
+
+
+def pairs(items: list[Any]) -> dict[Any, Any]:
+    """Returns alternating keys and values as a dict.
+
+    Raises:
+        FormatError: a key occurs twice among them.
+        ValueError: an odd number of items.
+    """
+    found: dict[Any, Any] = {}
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        # Hashing nested tuples recurses in C without a limit: only scalars are used as keys.
+        plain = key if key is None or isinstance(key, _SCALARS) else Inert("key")
+        if plain in found:
+            raise FormatError(f"the name {shown(plain)} occurs twice in one dict; refused")
+        found[plain] = value
+    return found
+
+
+def foreign_refusal(root: Any, foreign: dict[str, None]) -> str:
+    """Returns why a file with foreign objects is refused, or an empty text."""
+    if not foreign:
+        return ""
+    names = list(foreign)
+    if isinstance(root, Inert) and root.name in foreign:
+        return (
+            f"is a whole pickled {shown(root.name)[1:-1]} object, and only its class's code could "
+            "open it; load it once where you trust it and the class lives, then save "
+            "model.state_dict() and migrate that file"
+        )
+    listed = ", ".join(shown(name)[1:-1] for name in names[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004
+    return (
+        f"holds Python objects, not only tensors: {listed}{more}; save a file that holds only "
+        "model.state_dict() where you trust this one"
+    )
+
+
+_SCALARS = (str, int, float, bytes)
+_PUSH = frozenset(
+    (
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+        "BYTEARRAY8",
+        "UNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE",
+        "BINUNICODE8",
+        "FLOAT",
+        "BINFLOAT",
+    )
+)
+_BUILD: dict[str, Callable[[Machine], None]] = {
+    "NONE": lambda m: m._stack.append(None),
+    "NEWTRUE": lambda m: m._stack.append(True),
+    "NEWFALSE": lambda m: m._stack.append(False),
+    "MARK": lambda m: m._stack.append(_MARK),
+    "POP": Machine._discard,
+    "POP_MARK": lambda m: m._items().clear(),
+    "DUP": lambda m: m._stack.append(m._stack[-1]),
+    "MEMOIZE": Machine._memoize,
+    "EMPTY_LIST": lambda m: m._stack.append([]),
+    "EMPTY_SET": lambda m: m._stack.append([]),
+    "EMPTY_DICT": lambda m: m._stack.append({}),
+    "EMPTY_TUPLE": lambda m: m._stack.append(()),
+    "LIST": lambda m: m._collect(list),
+    "FROZENSET": lambda m: m._collect(list),
+    "TUPLE": lambda m: m._collect(tuple),
+    "DICT": lambda m: m._collect(pairs),
+    "TUPLE1": lambda m: m._tuple(1),
+    "TUPLE2": lambda m: m._tuple(2),
+    "TUPLE3": lambda m: m._tuple(3),
+    "APPEND": Machine._append,
+    "APPENDS": lambda m: m._extend(m._items()),
+    "ADDITEMS": lambda m: m._extend(m._items()),
+    "SETITEM": Machine._set_item,
+    "SETITEMS": lambda m: m._update(m._items()),
+    "STACK_GLOBAL": Machine._stack_global,
+    "REDUCE": Machine._reduce,
+    "BUILD": Machine._state,
+    "NEWOBJ": lambda m: m._new(1),
+    "NEWOBJ_EX": lambda m: m._new(2),
+    "OBJ": Machine._object,
+    "BINPERSID": Machine._persist,
+}

@@ -1,0 +1,206 @@
+"""Which dict of a checkpoint is the state dict, and under which names its tensors are known."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
+from ascend_migrate.pipeline.checkpoint.torch_names import Inert
+from ascend_migrate.pipeline.checkpoint.views import View
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before every name."""
+
+_MAX_DEPTH = 16
+"""Levels that are searched; real checkpoints nest state dicts three deep."""
+
+_LISTED = 12
+"""Candidates named in a message."""
+
+
+def candidates(root: Any) -> dict[str, Mapping[Any, Any]]:
+    """Finds the dicts that can be a state dict, by dotted path; ``""`` is the top level.
+
+    A candidate is a dict most of whose values are tensors. Optimizer states are none. A dict that
+    is reachable by two paths counts under the first.
+    """
+    found: dict[str, Mapping[Any, Any]] = {}
+    for path, tree in _dicts(root):
+        tensors = sum(isinstance(value, View) for value in tree.values())
+        if tensors * 2 > len(tree):
+            found[path] = tree
+    return found
+
+
+def choose(root: Any, key: str | None) -> tuple[str, Mapping[Any, Any]]:
+    """Returns the path and the content of the state dict.
+
+    Raises:
+        FormatError: none or several fit, or ``key`` leads to none.
+    """
+    if not isinstance(root, dict):
+        raise FormatError(
+            f"holds a {_kind(root)} at the top level, not a dict of tensors; save "
+            "model.state_dict()"
+        )
+    found = candidates(root)
+    if key is not None:
+        chosen = _at(root, key)
+        if chosen is None or not any(isinstance(value, View) for value in chosen.values()):
+            raise FormatError(f"has no dict of tensors under {shown(key)}; it has {_list(found)}")
+        return key, chosen
+    if not found:
+        raise FormatError("holds no dict of tensors; save model.state_dict()")
+    if len(found) > 1:
+        raise FormatError(
+            f"holds several dicts of tensors: {_list(found)}; choose one with --key NAME"
+        )
+    return next(iter(found.items()))
+
+
+def split(
+    tree: Mapping[Any, Any], drop: Sequence[str]
+) -> tuple[dict[str, View], list[str], list[str]]:
+    """Names the tensors of a state dict.
+
+    Args:
+        tree: the state dict.
+        drop: patterns of names that are left out; matched before and after prefixes are stripped.
+
+    Returns:
+        The tensors by name, a line for each other thing, and notes.
+
+    Raises:
+        FormatError: a key that is no text, names that collide, or a pattern that matches nothing.
+    """
+    for name in tree:
+        if not isinstance(name, str):
+            raise FormatError(
+                f"its state dict has the key {shown(name)} of type {_kind(name)}, where a "
+                "parameter's name belongs"
+            )
+    kept = _without(tree, drop)
+    views = {name: value for name, value in kept.items() if isinstance(value, View)}
+    extra = [f"{n}: {_kind(v)}, left out" for n, v in kept.items() if not isinstance(v, View)]
+    prefix = common_prefix(views)
+    named = {name[len(prefix) :]: view for name, view in views.items()}
+    if len(named) != len(views) or "" in named:
+        raise FormatError(f"names collide once the prefix {prefix!r} is stripped")
+    if not named:
+        raise FormatError("has no tensor left; nothing to migrate")
+    notes = [f"the prefix {prefix!r} was stripped from all names"] if prefix else []
+    if len(kept) < len(tree):
+        notes.append(f"{len(tree) - len(kept)} name(s) left out on purpose: {', '.join(drop)}")
+    return named, extra, notes
+
+
+def common_prefix(names: Mapping[str, Any]) -> str:
+    """Returns the wrapper prefixes, possibly several, that all names begin with."""
+    prefix = ""
+    while names:
+        more = next(
+            (p for p in PREFIXES if all(name.startswith(prefix + p) for name in names)), None
+        )
+        if more is None:
+            break
+        prefix += more
+    return prefix
+
+
+def beside(root: Any, key: str) -> list[str]:
+    """Returns a line for each thing beside the chosen state dict, down to its level."""
+    lines = []
+    steps = key.split(".") if key else []
+    tree, path = root, ""
+    for step in steps:
+        if not isinstance(tree, dict):
+            break
+        lines += [
+            f"{path}{name}: {_kind(value)}, left out"
+            for name, value in tree.items()
+            if str(name) != step
+        ]
+        tree, path = tree.get(step), f"{path}{step}."
+    return lines
+
+
+def everything(root: Any) -> dict[str, View]:
+    """Returns every tensor of any file, refused ones included, by its path; for `describe`."""
+    found: dict[str, View] = {}
+    for path, tree in _dicts(root, inside_objects=True):
+        found |= {
+            f"{path}.{name}" if path else str(name): value
+            for name, value in tree.items()
+            if isinstance(value, View)
+        }
+    return found
+
+
+def _dicts(root: Any, *, inside_objects: bool = False) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Visits each dict once, parents first; files may hold cycles and 2**40 paths."""
+    seen: set[int] = set()
+    waiting: list[tuple[str, int, Any]] = [("", 0, root)]
+    while waiting:
+        path, depth, value = waiting.pop(0)
+        if inside_objects and isinstance(value, Inert):
+            value = value.state
+        if not isinstance(value, dict) or id(value) in seen or depth > _MAX_DEPTH:
+            continue
+        if not inside_objects and _is_optimizer(value):
+            continue
+        seen.add(id(value))
+        yield path, value
+        waiting += [
+            (f"{path}.{name}" if path else name, depth + 1, child)
+            for name, child in value.items()
+            if isinstance(name, str)
+        ]
+
+
+def _is_optimizer(tree: dict[Any, Any]) -> bool:
+    return "param_groups" in tree and "state" in tree
+
+
+def _at(tree: Any, key: str) -> dict[Any, Any] | None:
+    """Follows a dotted path through dicts whose own names may hold dots."""
+    if not isinstance(tree, dict):
+        return None
+    if key == "":
+        return tree
+    parts = key.split(".")
+    for count in range(len(parts), 0, -1):
+        child = tree.get(".".join(parts[:count]))
+        if isinstance(child, dict) and (found := _at(child, ".".join(parts[count:]))) is not None:
+            return found
+    return None
+
+
+def _without(tree: Mapping[str, Any], drop: Sequence[str]) -> dict[str, Any]:
+    prefix = common_prefix({name: None for name, v in tree.items() if isinstance(v, View)})
+    gone: set[str] = set()
+    for pattern in drop:
+        matched = {
+            name
+            for name in tree
+            if fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(prefix), pattern)
+        }
+        if not matched:
+            raise FormatError(f"no name matches the --drop pattern {shown(pattern)}; see inspect")
+        gone |= matched
+    return {name: value for name, value in tree.items() if name not in gone}
+
+
+def _list(found: Mapping[str, Mapping[Any, Any]]) -> str:
+    names = [f"{shown(path)} ({len(tree)} entries)" for path, tree in found.items()]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return (", ".join(names[:_LISTED]) + more) or "none"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, View):
+        return f"{value.dtype} tensor {list(value.shape)}"
+    if isinstance(value, Inert):
+        return f"Python object {shown(value.name)}"
+    if isinstance(value, dict | list | tuple):
+        return f"{type(value).__name__} of {len(value)}"
+    return type(value).__name__

@@ -1,0 +1,119 @@
+"""Strided views of storages: described, checked against the storage, and turned into arrays."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ascend_migrate.pipeline.checkpoint.faults import FormatError
+from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
+
+_MAX_RANK = 64
+"""NumPy and torch hold at most 64 dimensions."""
+
+_MAX_ADDRESS = 2**63 - 1
+"""Sizes, strides and offsets are signed 64-bit numbers everywhere."""
+
+_MAX_EXPANSION = 16
+"""A view that repeats its storage more often than this is taken for a bomb: real checkpoints
+repeat a row of a small buffer, if anything."""
+
+_HARMLESS = 1 << 20
+"""Bytes below which a repeated view is no bomb, whatever its storage: 1 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A tensor as a file describes it; nothing of it is trusted before `check_view`.
+
+    Attributes:
+        storage: the storage's name within the file.
+        dtype: our spelling of the element type.
+        shape: sizes.
+        stride: strides in elements.
+        offset: first element, counted from the start of the storage.
+        device: device tag, such as ``"cuda:0"``; empty where the format has none.
+    """
+
+    storage: str
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    device: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the contiguous tensor."""
+        return math.prod(self.shape) * BY_NAME[self.dtype].itemsize
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the strides, in elements, of a C-contiguous tensor of ``shape``."""
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def extent(view: View) -> tuple[int, int]:
+    """Returns the first byte and the byte after the last one that ``view`` touches."""
+    width = BY_NAME[view.dtype].itemsize
+    if 0 in view.shape:
+        return view.offset * width, view.offset * width
+    last = sum((size - 1) * step for size, step in zip(view.shape, view.stride, strict=True))
+    return view.offset * width, (view.offset + last + 1) * width
+
+
+def check_view(view: View, storage_bytes: int) -> None:
+    """Proves that ``view`` stays inside a storage of ``storage_bytes`` bytes.
+
+    Raises:
+        FormatError: it does not, or it would grow into far more than the file holds.
+    """
+    if len(view.shape) != len(view.stride) or len(view.shape) > _MAX_RANK:
+        raise FormatError(f"has {len(view.shape)} sizes and {len(view.stride)} strides")
+    for number in (*view.shape, *view.stride, view.offset):
+        if not 0 <= number <= _MAX_ADDRESS:
+            raise FormatError(f"has the size, stride or offset {number}, which cannot be")
+    if math.prod(max(size, 1) for size in view.shape) * 16 > _MAX_ADDRESS:
+        raise FormatError(f"has the shape {list(view.shape)}, which no computer can address")
+    end = extent(view)[1]
+    if 0 not in view.shape and end > storage_bytes:
+        raise FormatError(f"reaches byte {end} of a storage of {storage_bytes} bytes")
+    if view.nbytes > max(_HARMLESS, _MAX_EXPANSION * storage_bytes):
+        raise FormatError(
+            f"repeats a storage of {storage_bytes} bytes into {view.nbytes} bytes: refused as a "
+            "decompression bomb; save the tensor with .contiguous() if it is meant"
+        )
+
+
+def materialise(view: View, storage: memoryview) -> NDArray[np.generic]:
+    """Returns the tensor as a C-contiguous array: read-only over ``storage`` where that works.
+
+    Args:
+        view: a view that passed `check_view`.
+        storage: bytes of its storage.
+
+    Raises:
+        FormatError: a bool that is neither 0 nor 1.
+    """
+    dtype = numpy_dtype(view.dtype)
+    if 0 in view.shape:
+        return np.empty(view.shape, dtype)
+    start, end = extent(view)
+    raw = np.frombuffer(storage[start:end], np.uint8)
+    if view.dtype == "bool" and bool((raw > 1).any()):
+        raise FormatError("is bool but holds bytes that are neither 0 nor 1")
+    flat = raw.view(dtype) if raw.ctypes.data % dtype.alignment == 0 else raw.copy().view(dtype)
+    array: NDArray[np.generic]
+    if view.stride == contiguous(view.shape) or flat.size == 1:
+        array = flat.reshape(view.shape)
+    else:
+        steps = tuple(step * dtype.itemsize for step in view.stride)
+        array = np.lib.stride_tricks.as_strided(flat, view.shape, steps, writeable=False).copy()
+    array.flags.writeable = False
+    return array
