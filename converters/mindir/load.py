@@ -1,0 +1,132 @@
+"""Reads an ONNX file into a form that can be lowered node by node.
+
+read -> weights apart -> functions inlined -> operators without a lowering expanded -> shapes
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper, shape_inference
+from onnx.inliner import inline_local_functions
+
+from ascend_migrate.converters.mindir.expand import expand_functions
+from ascend_migrate.converters.mindir.values import Shape
+from ascend_migrate.pipeline.dtypes import BY_ONNX, numpy_dtype
+from ascend_migrate.pipeline.errors import ConversionError, SourceError
+
+_SMALL = 1024
+"""Elements up to which an initializer stays in the model for shape inference: shapes and axes have
+a handful, weights have more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """An ONNX model with its weights apart.
+
+    Attributes:
+        model: without functions; initializers above 1024 elements have no data.
+        weights: every initializer; external ones as read-only views of the file.
+        types: element type and shape of every value that shape inference knows.
+        opsets: version of each domain.
+    """
+
+    model: onnx.ModelProto
+    weights: Mapping[str, np.ndarray]
+    types: Mapping[str, tuple[str, Shape | None]]
+    opsets: Mapping[str, int]
+
+
+def load(path: Path) -> LoadedModel:
+    """Reads ``path`` and prepares it.
+
+    Raises:
+        SourceError: the file, or the file that holds its weights, cannot be read.
+        ConversionError: the graph is not well formed.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    except DecodeError as error:
+        raise SourceError(f"{path}: not an ONNX file ({error}); export it again") from error
+    weights = {t.name: _array(t, path.parent) for t in model.graph.initializer}
+    for tensor in model.graph.initializer:
+        _strip(tensor, weights[tensor.name])
+    opsets = {("" if e.domain == "ai.onnx" else e.domain): e.version for e in model.opset_import}
+    try:
+        if model.functions:
+            model = inline_local_functions(model)
+        model = expand_functions(model, opsets)
+        model = shape_inference.infer_shapes(model, data_prop=True)
+    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConversionError(f"{path}: the graph is not valid ONNX: {reason}") from error
+    return LoadedModel(model, weights, value_types(model), opsets)
+
+
+def value_types(model: onnx.ModelProto) -> dict[str, tuple[str, Shape | None]]:
+    """Returns what the model says about its tensors, by name."""
+    graph = model.graph
+    found: dict[str, tuple[str, Shape | None]] = {}
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        tensor = info.type.tensor_type
+        if tensor.elem_type not in BY_ONNX:
+            continue
+        shape = _shape(tensor.shape) if tensor.HasField("shape") else None
+        found[info.name] = (BY_ONNX[tensor.elem_type].name, shape)
+    return found
+
+
+def _shape(shape: onnx.TensorShapeProto) -> Shape:
+    return tuple(
+        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None) for d in shape.dim
+    )
+
+
+def _array(tensor: onnx.TensorProto, folder: Path) -> np.ndarray:
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return numpy_helper.to_array(tensor)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    path = _external_path(folder, entries.get("location", ""), tensor.name)
+    if tensor.data_type not in BY_ONNX:
+        raise SourceError(f"{path}: tensor {tensor.name!r} has an unknown element type")
+    dtype = numpy_dtype(BY_ONNX[tensor.data_type].name)
+    shape = tuple(tensor.dims)
+    count = int(np.prod(shape, dtype=np.int64))
+    offset = int(entries.get("offset", 0))
+    if int(entries.get("length", count * dtype.itemsize)) != count * dtype.itemsize:
+        raise SourceError(
+            f"{path}: tensor {tensor.name!r} of {dtype.name}{list(shape)} needs "
+            f"{count * dtype.itemsize} bytes, the model says {entries['length']}; export it again"
+        )
+    if offset < 0 or offset + count * dtype.itemsize > path.stat().st_size:
+        raise SourceError(f"{path}: too short for tensor {tensor.name!r}; copy the file again")
+    if count == 0:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape or (1,)).reshape(shape)
+
+
+def _external_path(folder: Path, location: str, tensor: str) -> Path:
+    relative = PurePosixPath(location)
+    path = folder / relative
+    # A model file is untrusted: it may only name files beside itself.
+    outside = relative.is_absolute() or ".." in relative.parts or not location
+    if outside or not path.resolve().is_relative_to(folder.resolve()):
+        raise SourceError(f"tensor {tensor!r}: its data {location!r} lies outside {folder}")
+    if not path.is_file():
+        raise SourceError(f"{path}: missing; it holds the data of tensor {tensor!r}")
+    return path
+
+
+def _strip(tensor: onnx.TensorProto, array: np.ndarray) -> None:
+    if array.size > _SMALL:
+        kept = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        kept.data_location = onnx.TensorProto.EXTERNAL
+        kept.external_data.add(key="location", value="elsewhere")
+        tensor.CopyFrom(kept)
+    elif tensor.data_location == onnx.TensorProto.EXTERNAL:
+        tensor.CopyFrom(numpy_helper.from_array(np.array(array), tensor.name))

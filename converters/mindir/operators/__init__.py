@@ -1,0 +1,1 @@
+"""One small function per ONNX operator; importing a module registers its functions."""

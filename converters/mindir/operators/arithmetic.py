@@ -1,0 +1,305 @@
+"""Elementwise arithmetic and activations."""
+
+from functools import reduce
+
+import numpy as np
+
+from ascend_migrate.converters.mindir.context import Context
+from ascend_migrate.converters.mindir.registry import Lowering, Node, operator
+from ascend_migrate.converters.mindir.values import Element, UnsupportedError, Value, broadcast
+
+_UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
+    "Abs": ("Abs", (6, 13)),
+    "Acos": ("ACos", (7, 22)),
+    "Acosh": ("Acosh", (9, 22)),
+    "Asin": ("Asin", (7, 22)),
+    "Asinh": ("Asinh", (9, 22)),
+    "Atan": ("Atan", (7, 22)),
+    "Atanh": ("Atanh", (9, 22)),
+    "Ceil": ("Ceil", (6, 13)),
+    "Cos": ("Cos", (7, 22)),
+    "Cosh": ("Cosh", (9, 22)),
+    "Erf": ("Erf", (9, 13)),
+    "Exp": ("Exp", (6, 13)),
+    "Floor": ("Floor", (6, 13)),
+    "HardSwish": ("HSwish", (14, 22)),
+    "Log": ("Log", (6, 13)),
+    "Mish": ("Mish", (18, 22)),
+    "Neg": ("Neg", (6, 13)),
+    "Reciprocal": ("Reciprocal", (6, 13)),
+    "Relu": ("ReLU", (6, 13, 14)),
+    "Round": ("Round", (11, 22)),
+    "Sigmoid": ("Sigmoid", (6, 13)),
+    "Sign": ("Sign", (9, 13)),
+    "Sin": ("Sin", (7, 22)),
+    "Sinh": ("Sinh", (9, 22)),
+    "Softplus": ("Softplus", (1, 22)),
+    "Softsign": ("Softsign", (1, 22)),
+    "Sqrt": ("Sqrt", (6, 13)),
+    "Tan": ("Tan", (7, 22)),
+    "Tanh": ("Tanh", (6, 13)),
+}
+
+
+def _unary(primitive: str) -> Lowering:
+    def lower(context: Context, node: Node) -> Value:
+        """One input, one primitive: https://onnx.ai/onnx/operators/ (table above)."""
+        x = node[0]
+        return context.emit(primitive, x, dtype=x.dtype, shape=x.shape)
+
+    return lower
+
+
+for _name, (_primitive, _versions) in _UNARY.items():
+    operator(_name, since=_versions)(_unary(_primitive))
+
+
+def binary(context: Context, primitive: str, a: Value, b: Value, dtype: str | None = None) -> Value:
+    """Emits an elementwise primitive of two broadcast inputs."""
+    shape = broadcast(a.shape, b.shape)
+    return context.emit(primitive, a, b, dtype=dtype or a.dtype, shape=shape)
+
+
+def _sizes(context: Context, node: Node, name: str) -> Value | None:
+    """Computes with sizes where both inputs are elements of shapes."""
+    a, b = node[0], node[1]
+    if a.elements is None or b.elements is None:
+        return None
+    count = max(len(a.elements), len(b.elements))
+    if {len(a.elements), len(b.elements)} - {1, count}:
+        return None
+    pairs = zip(_stretch(a.elements, count), _stretch(b.elements, count), strict=True)
+    elements = tuple(context.arithmetic(name, x, y) for x, y in pairs)
+    return Value(node.name, "int64", broadcast(a.shape, b.shape), elements=elements)
+
+
+def _stretch(elements: tuple[Element, ...], count: int) -> tuple[Element, ...]:
+    return elements * count if len(elements) == 1 else elements
+
+
+@operator("Add", since=(7, 13, 14))
+def add(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Add.html."""
+    return _sizes(context, node, "Add") or binary(context, "Add", node[0], node[1])
+
+
+@operator("Sub", since=(7, 13, 14))
+def sub(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Sub.html."""
+    return _sizes(context, node, "Sub") or binary(context, "Sub", node[0], node[1])
+
+
+@operator("Mul", since=(7, 13, 14))
+def mul(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Mul.html."""
+    return _sizes(context, node, "Mul") or binary(context, "Mul", node[0], node[1])
+
+
+@operator("Div", since=(7, 13, 14))
+def div(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Div.html: integers are truncated towards zero."""
+    a, b = node[0], node[1]
+    if a.floating:
+        return binary(context, "RealDiv", a, b)
+    divisor = b.elements or ()
+    # Sizes are never negative, and so floor is truncation when the divisor is positive.
+    if all(isinstance(item, int) and item > 0 for item in divisor):
+        sizes = _sizes(context, node, "FloorDiv")
+        if sizes is not None:
+            return sizes
+    if a.dtype.startswith("uint"):
+        return binary(context, "FloorDiv", a, b)
+    # floor(|a| / |b|) with the sign of the quotient, all in integers: exact for every value.
+    magnitude = binary(context, "FloorDiv", _abs(context, a), _abs(context, b))
+    sign = binary(context, "Mul", _sign(context, a), _sign(context, b))
+    return binary(context, "Mul", magnitude, sign)
+
+
+def _abs(context: Context, value: Value) -> Value:
+    return context.emit("Abs", value, dtype=value.dtype, shape=value.shape)
+
+
+def _sign(context: Context, value: Value) -> Value:
+    return context.emit("Sign", value, dtype=value.dtype, shape=value.shape)
+
+
+@operator("Mod", since=(10, 13))
+def mod(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Mod.html: fmod=1 takes the sign of the dividend."""
+    a, b = node[0], node[1]
+    if not node.attributes["fmod"]:
+        return binary(context, "FloorMod", a, b)
+    magnitude = binary(context, "FloorMod", _abs(context, a), _abs(context, b))
+    return binary(context, "Mul", magnitude, _sign(context, a))
+
+
+@operator("Pow", since=(7, 12, 13, 15))
+def power(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Pow.html: the result has the type of the base."""
+    base, exponent = node[0], node[1]
+    if exponent.constant is not None and exponent.constant.size == 1:
+        number = float(exponent.constant.reshape(-1)[0])
+        if number in {2.0, 0.5} and base.floating:
+            name = "Square" if number > 1 else "Sqrt"
+            shape = broadcast(base.shape, exponent.shape)
+            if shape == base.shape:
+                return context.emit(name, base, dtype=base.dtype, shape=shape)
+    if base.floating or not exponent.floating:
+        return binary(context, "Pow", base, context.cast(exponent, base.dtype))
+    wide = binary(context, "Pow", context.cast(base, exponent.dtype), exponent)
+    return context.cast(wide, base.dtype)
+
+
+def _variadic(primitive: str) -> Lowering:
+    def lower(context: Context, node: Node) -> Value:
+        """Any number of inputs, folded from the left."""
+        if len(node.inputs) == 1:
+            return node[0]
+        values = [node[index] for index in range(len(node.inputs))]
+        return reduce(lambda a, b: binary(context, primitive, a, b), values)
+
+    return lower
+
+
+operator("Sum", since=(8, 13))(_variadic("Add"))
+
+
+def _extreme(primitive: str, sizes: str) -> Lowering:
+    plain = _variadic(primitive)
+
+    def lower(context: Context, node: Node) -> Value:
+        """Largest or smallest of any number of inputs."""
+        if len(node.inputs) == 2:  # noqa: PLR2004 - sizes are compared in pairs
+            found = _sizes(context, node, sizes)
+            if found is not None:
+                return found
+        result = plain(context, node)
+        return result if isinstance(result, Value) else result[0]
+
+    return lower
+
+
+operator("Max", since=(8, 12, 13))(_extreme("Maximum", "Max"))
+operator("Min", since=(8, 12, 13))(_extreme("Minimum", "Min"))
+
+
+@operator("Mean", since=(8, 13))
+def mean(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Mean.html."""
+    total = _variadic("Add")(context, node)
+    assert isinstance(total, Value)  # noqa: S101 - narrows the type
+    return binary(context, "RealDiv", total, context.like(len(node.inputs), total))
+
+
+@operator("Clip", since=(6, 11, 12, 13))
+def clip(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Clip.html: either bound may be missing."""
+    x = node[0]
+    bounds: list[Value | None] = [node.optional(1), node.optional(2)]
+    if node.since < 11:  # noqa: PLR2004 - bounds were attributes
+        bounds = [context.like(node.attributes[name], x) for name in ("min", "max")]
+    # Minimum last: where the bounds cross, ONNX gives the upper one.
+    for primitive, bound in zip(("Maximum", "Minimum"), bounds, strict=True):
+        if bound is not None:
+            x = context.emit(primitive, x, bound, dtype=x.dtype, shape=x.shape)
+    return x
+
+
+@operator("Gelu", since=20)
+def gelu(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Gelu.html: exact, or by tanh."""
+    x = node[0]
+    if node.attributes["approximate"] == "tanh":
+        return context.emit("GeLU", x, dtype=x.dtype, shape=x.shape)
+    scaled = binary(context, "Mul", x, context.like(float(np.sqrt(0.5)), x))
+    erf = context.emit("Erf", scaled, dtype=x.dtype, shape=x.shape)
+    weight = binary(context, "Mul", context.like(0.5, x), x)
+    return binary(context, "Mul", weight, binary(context, "Add", erf, context.like(1, x)))
+
+
+@operator("LeakyRelu", since=(6, 16))
+def leaky_relu(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__LeakyRelu.html."""
+    x = node[0]
+    return _where_negative(context, x, binary(context, "Mul", x, _number(context, node, "alpha")))
+
+
+@operator("Elu", since=(6, 22))
+def elu(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Elu.html."""
+    x = node[0]
+    negative = binary(context, "Mul", _number(context, node, "alpha"), _expm1(context, x))
+    return _where_negative(context, x, negative)
+
+
+@operator("Celu", since=12)
+def celu(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Celu.html."""
+    x, alpha = node[0], _number(context, node, "alpha")
+    inner = _expm1(context, binary(context, "RealDiv", x, alpha))
+    return _where_negative(context, x, binary(context, "Mul", alpha, inner))
+
+
+@operator("Selu", since=(6, 22))
+def selu(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Selu.html."""
+    x = node[0]
+    inner = binary(context, "Mul", _number(context, node, "alpha"), _expm1(context, x))
+    both = _where_negative(context, x, inner)
+    return binary(context, "Mul", _number(context, node, "gamma"), both)
+
+
+@operator("PRelu", since=(7, 9, 16))
+def prelu(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__PRelu.html: the slope is broadcast."""
+    x, slope = node[0], node[1]
+    return _where_negative(context, x, binary(context, "Mul", x, slope))
+
+
+@operator("ThresholdedRelu", since=(10, 22))
+def thresholded_relu(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__ThresholdedRelu.html."""
+    x = node[0]
+    above = binary(context, "Greater", x, _number(context, node, "alpha"), "bool")
+    return select(context, above, x, context.like(0, x))
+
+
+@operator("HardSigmoid", since=(6, 22))
+def hard_sigmoid(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__HardSigmoid.html."""
+    x = binary(context, "Mul", node[0], _number(context, node, "alpha"))
+    x = binary(context, "Add", x, _number(context, node, "beta"))
+    x = binary(context, "Maximum", x, context.like(0, x))
+    return binary(context, "Minimum", x, context.like(1, x))
+
+
+@operator("Shrink", since=9)
+def shrink(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Shrink.html."""
+    x, limit = node[0], float(node.attributes["lambd"])
+    bias = context.like(node.attributes["bias"], x)
+    low = binary(context, "Less", x, context.like(-limit, x), "bool")
+    high = binary(context, "Greater", x, context.like(limit, x), "bool")
+    inner = select(context, high, binary(context, "Sub", x, bias), context.like(0, x))
+    return select(context, low, binary(context, "Add", x, bias), inner)
+
+
+def select(context: Context, condition: Value, x: Value, y: Value) -> Value:
+    """Takes ``x`` where the condition holds and ``y`` elsewhere; all three are broadcast."""
+    shape = broadcast(condition.shape, x.shape, y.shape)
+    return context.emit("Select", condition, x, y, dtype=x.dtype, shape=shape)
+
+
+def _where_negative(context: Context, x: Value, negative: Value) -> Value:
+    below = binary(context, "Less", x, context.like(0, x), "bool")
+    return select(context, below, negative, x)
+
+
+def _expm1(context: Context, x: Value) -> Value:
+    return context.emit("Expm1", x, dtype=x.dtype, shape=x.shape)
+
+
+def _number(context: Context, node: Node, name: str) -> Value:
+    if name not in node.attributes:
+        raise UnsupportedError(f"attribute {name} is missing")
+    return context.like(node.attributes[name], node[0])
