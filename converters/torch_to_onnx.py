@@ -5,7 +5,7 @@ capture (torch.export) -> translate (torch.onnx, opset 18) -> fold -> lower -> s
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,7 @@ def _name_inputs(
         raise ConversionError(f"the graph has {len(found)} inputs instead of {len(inputs)}")
     wanted = {item.name for item in inputs}
     for value in _all_values(graph):
-        if value.name in wanted:
+        if value.name in wanted and value not in found:
             # The checkpoint's name survives where a weight has to give way to an input.
             value.meta[CHECKPOINT_NAME] = value.name
             _rename(graph, value, f"{value.name}.tensor")
@@ -191,20 +191,29 @@ def output_names(program: "ExportedProgram") -> list[str]:
         if item.kind is OutputKind.USER_OUTPUT
     ]
     spec = program.call_spec.out_spec
-    tree = pytree.tree_unflatten(range(spec.num_leaves), spec)
+    keys = _keys(pytree.tree_unflatten(range(spec.num_leaves), spec))
     names: list[str] = []
-    for (path, _), keep in zip(pytree.tree_flatten_with_path(tree)[0], kept, strict=True):
+    for leaf, keep in enumerate(kept):
         if not keep:
             continue
-        keyed = bool(path) and isinstance(path[0], pytree.MappingKey | pytree.GetAttrKey)
-        parts = [
-            str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", "")))) for key in path
-        ]
-        name = re.sub(r"\W+", "_", "_".join(parts)) if keyed else f"output_{len(names)}"
+        name = re.sub(r"\W+", "_", keys.get(leaf, f"output_{len(names)}"))
         while name in names:
             name += "_"
         names.append(name)
     return names
+
+
+def _keys(tree: Any) -> dict[int, str]:
+    """Returns the key of each leaf of a result that is a mapping or a named tuple."""
+    from torch.utils import _pytree as pytree
+
+    fields = tree._asdict() if hasattr(tree, "_asdict") else tree
+    found: dict[int, str] = {}
+    for key, value in fields.items() if isinstance(fields, Mapping) else ():
+        leaves = pytree.tree_leaves(value)
+        single = len(leaves) == 1
+        found |= {leaf: str(key) if single else f"{key}_{i}" for i, leaf in enumerate(leaves)}
+    return found
 
 
 def _name_dims(graph: "ir.Model", inputs: Sequence[InputSpec]) -> None:
