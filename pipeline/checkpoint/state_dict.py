@@ -79,6 +79,8 @@ def split(
                 f"its state dict has the key {shown(name)} of type {_kind(name)}, where a "
                 "parameter's name belongs"
             )
+        if not name.isascii() and name != name.encode("utf-8", "replace").decode():
+            raise FormatError(f"its state dict has the key {shown(name)}, which is no valid text")
     kept = _without(tree, drop)
     views = {name: value for name, value in kept.items() if isinstance(value, View)}
     extra = [f"{n}: {_kind(v)}, left out" for n, v in kept.items() if not isinstance(v, View)]
