@@ -27,7 +27,9 @@ def _text(found: dict[str, Any]) -> str:
         if key == "tensors":
             continue
         if isinstance(value, dict):
-            value = ", ".join(f"{k} x{v}" if isinstance(v, int) else f"{k}" for k, v in value.items())
+            value = ", ".join(
+                f"{k} x{v}" if isinstance(v, int) else f"{k}" for k, v in value.items()
+            )
         elif isinstance(value, list):
             value = "; ".join(" = ".join(v) if isinstance(v, list) else str(v) for v in value)
         if value not in ("", None):
@@ -47,7 +49,9 @@ def doctor(json_: bool) -> int:
 
     checks = examine()
     rows = [["", "what", "found", "needed for"]]
-    rows += [["ok" if c.found else "--", c.name, c.found or "missing", c.needed_for] for c in checks]
+    rows += [
+        ["ok" if c.found else "--", c.name, c.found or "missing", c.needed_for] for c in checks
+    ]
     text = shared.table(rows)
     missing = [c for c in checks if not c.found]
     if missing:

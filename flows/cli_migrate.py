@@ -69,7 +69,11 @@ def convert(path: Path, to: str, out: Path, json_: bool, **options: Any) -> int:
 @click.command()
 @click.argument("path", metavar="SPEC.toml", type=shared.existing)
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="GOLDEN.safetensors to write."
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="GOLDEN.safetensors to write.",
 )
 @shared.as_json
 def capture(path: Path, out: Path, json_: bool) -> int:

@@ -81,9 +81,7 @@ def list_(registry: Path, json_: bool) -> int:
 
     listed = OciRegistry(registry).list()
     rows = [["version", "aliases", "published", "digest"]]
-    rows += [
-        [f"{e.name}:{e.version}", ", ".join(e.aliases), e.published, e.digest] for e in listed
-    ]
+    rows += [[f"{e.name}:{e.version}", ", ".join(e.aliases), e.published, e.digest] for e in listed]
     text = shared.table(rows) if listed else f"{registry}: nothing is published yet"
     shared.print_result([e.to_json() for e in listed], text, json_=json_)
     return ExitCode.OK
@@ -132,9 +130,7 @@ def gc(registry: Path, json_: bool) -> int:
 
 @click.command(epilog=REF)
 @click.argument("ref")
-@click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to make."
-)
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
 @click.option("--form", type=click.Choice(list(Form)), help="Only this form; all by default.")
 @shared.registry
 @shared.as_json

@@ -48,7 +48,9 @@ judge = _step(steps.judge)
 publish = _step(steps.publish)
 
 
-@flow(name="migrate", flow_run_name="migrate-{spec}", persist_result=False, validate_parameters=False)
+@flow(
+    name="migrate", flow_run_name="migrate-{spec}", persist_result=False, validate_parameters=False
+)
 def migrate(spec: str) -> steps.Migration:
     """Runs the migration that the specification file ``spec`` asks for.
 

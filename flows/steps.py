@@ -15,8 +15,8 @@ from typing import Any
 
 from ascend_migrate.flows.sources import Source, open_source
 from ascend_migrate.pipeline.evidence import read_report, write_report
-from ascend_migrate.pipeline.registry import OciRegistry, Publication
 from ascend_migrate.pipeline.records import Artifact, FileEntry, Form, Outcome, Verdict
+from ascend_migrate.pipeline.registry import OciRegistry, Publication
 from ascend_migrate.pipeline.spec import MigrationSpec
 from ascend_migrate.pipeline.store import StageResult, StageStore
 

@@ -79,9 +79,7 @@ def _validate(
     )
 
 
-def publish(
-    report: Path, artifacts: Sequence[Path], name: str, registry: Path
-) -> Publication:
+def publish(report: Path, artifacts: Sequence[Path], name: str, registry: Path) -> Publication:
     """Publishes files that a report proves; the gate compares every digest."""
     verdict = read_report(report)
     evidence: Mapping[str, Path] = {REPORT: report}
@@ -118,9 +116,7 @@ def artifact_at(path: Path) -> Artifact:
     return Artifact.of(form, path.parent, names, parent="")
 
 
-def _scratch_workspace(
-    spec: MigrationSpec, scratch: Path, progress: Progress
-) -> steps.Workspace:
+def _scratch_workspace(spec: MigrationSpec, scratch: Path, progress: Progress) -> steps.Workspace:
     return steps.open_workspace(replace(spec, registry=scratch), progress)
 
 

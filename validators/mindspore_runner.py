@@ -135,7 +135,9 @@ class MindSporeRunner:
             try:
                 process.load(self._path, dtypes)
             except CheckError:
-                causes = re.findall(r"^\[(?:ERROR|WARNING)\][^\n]*\] ([^\n]+)$", process.log(), re.M)
+                causes = re.findall(
+                    r"^\[(?:ERROR|WARNING)\][^\n]*\] ([^\n]+)$", process.log(), re.M
+                )
                 if causes:
                     return CheckError(f"{error} ({first_paragraph(causes[-1])})")
         return error

@@ -299,4 +299,3 @@ def _product(shape: Shape | None) -> int | None:
             return None
         total *= size
     return total
-

@@ -111,7 +111,9 @@ def main() -> int:
     table |= {name: legacy_primitive(name, given) for name, given in LEGACY.items()}
     document = {"mindspore": mindspore.__version__, "primitives": dict(sorted(table.items()))}
     TABLE.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
-    sys.stderr.write(f"{TABLE.name}: {len(table)} primitives of MindSpore {mindspore.__version__}\n")
+    sys.stderr.write(
+        f"{TABLE.name}: {len(table)} primitives of MindSpore {mindspore.__version__}\n"
+    )
     return 0
 
 

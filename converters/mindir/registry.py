@@ -16,7 +16,17 @@ from onnx import defs
 from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.values import UnsupportedError, Value
 
-_MODULES = ("arithmetic", "logic", "nn", "pooling", "resize", "shape", "indexing", "reduce", "recurrent")
+_MODULES = (
+    "arithmetic",
+    "logic",
+    "nn",
+    "pooling",
+    "resize",
+    "shape",
+    "indexing",
+    "reduce",
+    "recurrent",
+)
 
 
 @dataclass(frozen=True, slots=True)

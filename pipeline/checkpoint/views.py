@@ -103,14 +103,16 @@ def materialise(view: View, storage: memoryview) -> NDArray[np.generic]:
     """
     dtype = numpy_dtype(view.dtype)
     if 0 in view.shape:
-        return np.empty(view.shape, dtype)
+        empty = np.empty(view.shape, dtype)
+        empty.flags.writeable = False
+        return empty
     start, end = extent(view)
     raw = np.frombuffer(storage[start:end], np.uint8)
     if view.dtype == "bool" and bool((raw > 1).any()):
         raise FormatError("is bool but holds bytes that are neither 0 nor 1")
     flat = raw.view(dtype) if raw.ctypes.data % dtype.alignment == 0 else raw.copy().view(dtype)
     array: NDArray[np.generic]
-    if view.stride == contiguous(view.shape) or flat.size == 1:
+    if view.stride == contiguous(view.shape) or math.prod(view.shape) == 1:
         array = flat.reshape(view.shape)
     else:
         steps = tuple(step * dtype.itemsize for step in view.stride)

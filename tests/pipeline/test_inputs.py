@@ -1,9 +1,10 @@
 """The grammar of --input."""
 
 import pytest
-from ascend_migrate.pipeline.inputs import Dim, InputSpec, dynamic_dims, parse_inputs
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ascend_migrate.pipeline.inputs import Dim, InputSpec, dynamic_dims, parse_inputs
 
 
 def test_reads_the_example_of_the_documentation() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ascend_migrate.pipeline.errors import ExitCode, SpecError
 from ascend_migrate.pipeline.records import Form
 from ascend_migrate.pipeline.spec import make_spec, read_spec

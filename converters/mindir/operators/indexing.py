@@ -97,9 +97,7 @@ def scatter_nd(context: Context, node: Node) -> Value:
     names = {"none": "Update", "add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
     kind = names[str(node.attributes.get("reduction", "none"))]
     _, indices = _nd_indices(context, x, indices)
-    return context.emit(
-        f"TensorScatter{kind}", x, indices, updates, dtype=x.dtype, shape=x.shape
-    )
+    return context.emit(f"TensorScatter{kind}", x, indices, updates, dtype=x.dtype, shape=x.shape)
 
 
 def _scatter_elements(context: Context, node: Node) -> Value:

@@ -85,9 +85,7 @@ def gemm(context: Context, node: Node) -> Value:
     a, b, c = node[0], node[1], node.optional(2)
     turn_a, turn_b = bool(node.attributes["transA"]), bool(node.attributes["transB"])
     rows, columns = a.sizes[1 if turn_a else 0], b.sizes[0 if turn_b else 1]
-    result = context.emit(
-        "MatMul", a, b, turn_a, turn_b, dtype=a.dtype, shape=(rows, columns)
-    )
+    result = context.emit("MatMul", a, b, turn_a, turn_b, dtype=a.dtype, shape=(rows, columns))
     result = _scaled(context, result, node.attributes["alpha"])
     if c is None:
         return result
@@ -99,7 +97,10 @@ def _scaled(context: Context, value: Value, factor: float) -> Value:
 
 
 def window_pads(
-    node: Node, sizes: Shape, kernel: tuple[int, ...], strides: tuple[int, ...],
+    node: Node,
+    sizes: Shape,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
     dilations: tuple[int, ...],
 ) -> tuple[tuple[int, int], ...]:
     """Returns the padding before and after each spatial dimension, from pads or auto_pad."""
@@ -209,7 +210,7 @@ def conv_transpose(context: Context, node: Node) -> Value:
     return context.squeeze(result, (2,)) if rank == 1 else result
 
 
-def _conv_transpose(  # noqa: PLR0913 - what a convolution is made of
+def _conv_transpose(
     context: Context,
     node: Node,
     tensors: tuple[Value, Value],

@@ -90,14 +90,10 @@ def _average(
     context: Context, x: Value, kernel: tuple[int, ...], strides: tuple[int, ...]
 ) -> Value:
     shape = _pooled(x, kernel, strides)
-    return context.emit(
-        "AvgPool", x, kernel, strides, _VALID, NCHW, dtype=x.dtype, shape=shape
-    )
+    return context.emit("AvgPool", x, kernel, strides, _VALID, NCHW, dtype=x.dtype, shape=shape)
 
 
-def _window(
-    context: Context, node: Node
-) -> tuple[Value, tuple[int, ...], tuple[int, ...], _Pairs]:
+def _window(context: Context, node: Node) -> tuple[Value, tuple[int, ...], tuple[int, ...], _Pairs]:
     """Returns the input, with a signal made an image of height 1, and the windows."""
     x, kernel = node[0], tuple(node.attributes["kernel_shape"])
     ones = (1,) * len(kernel)

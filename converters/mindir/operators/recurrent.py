@@ -42,7 +42,8 @@ def _check(node: Node, steps: int, activations: Sequence[str], *, peephole: int 
     found = node.attributes
     wanted = [str(a.decode() if isinstance(a, bytes) else a) for a in found.get("activations", ())]
     directions = 2 if found["direction"] == "bidirectional" else 1
-    if wanted and wanted != list(activations) * directions:
+    # The schema's default names one activation for each direction, even where there is only one.
+    if wanted and wanted[: len(activations) * directions] != list(activations) * directions:
         raise UnsupportedError(f"activations {wanted}; only {list(activations)}")
     for name in ("clip", "input_forget", "layout"):
         if found.get(name):
@@ -75,9 +76,7 @@ def _direction(context: Context, node: Node, index: int, gates: int) -> _Directi
     w, r = _part(context, node[1], index), _part(context, node[2], index)
     time, width = static(x.sizes[:1], "the sequence")[0], context.dim(x, 2)
     rows = context.reshape(x, (-1, width))
-    flat = context.emit(
-        "MatMul", rows, w, False, True, dtype=x.dtype, shape=(None, gates * hidden)
-    )
+    flat = context.emit("MatMul", rows, w, False, True, dtype=x.dtype, shape=(None, gates * hidden))
     bias = node.optional(3)
     recurrent_bias = None
     if bias is not None:

@@ -22,7 +22,10 @@ def resize(context: Context, node: Node) -> Value:
     size = (1, sizes[-1]) if signal else sizes[-2:]
     factors = factors[2:]
     shape: Shape = (*image.sizes[:2], *(s if isinstance(s, int) else None for s in size))
-    mode, grid = str(node.attributes["mode"]), str(node.attributes["coordinate_transformation_mode"])
+    mode, grid = (
+        str(node.attributes["mode"]),
+        str(node.attributes["coordinate_transformation_mode"]),
+    )
     if mode == "nearest":
         _check_nearest(node, grid, factors)
         name, align, half = "ResizeNearestNeighbor", False, False
@@ -34,9 +37,7 @@ def resize(context: Context, node: Node) -> Value:
     return context.squeeze(result, (2,)) if signal else result
 
 
-def _target(
-    context: Context, node: Node
-) -> tuple[tuple[Element, ...], tuple[float | None, ...]]:
+def _target(context: Context, node: Node) -> tuple[tuple[Element, ...], tuple[float | None, ...]]:
     """Returns the sizes of the result and the factor of each dimension, where known."""
     x = node[0]
     scales, sizes = node.optional(2), node.optional(3)
@@ -100,7 +101,9 @@ def _check_smooth(
         for axis, item in enumerate(size)
     ):
         raise UnsupportedError("pytorch_half_pixel with an output size that may be 1")
-    # MindSpore's cubic kernel is Keys' with this coefficient, and clamps at the border.
+    # MindSpore's cubic kernel has the coefficient -0.75 on this grid only, and clamps at the border.
+    if mode == "cubic" and grid != "align_corners":
+        raise UnsupportedError(f"cubic with {grid}")
     if mode == "cubic" and abs(float(node.attributes["cubic_coeff_a"]) + 0.75) > 1e-7:  # noqa: PLR2004
         raise UnsupportedError("a cubic coefficient other than -0.75")
     if mode == "cubic" and node.attributes["exclude_outside"]:

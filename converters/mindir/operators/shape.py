@@ -4,8 +4,8 @@ import numpy as np
 from onnx import numpy_helper
 
 from ascend_migrate.converters.mindir.context import Context, known
-from ascend_migrate.converters.mindir.operators.logic import select
 from ascend_migrate.converters.mindir.operators.arithmetic import binary
+from ascend_migrate.converters.mindir.operators.logic import select
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import (
     Element,
@@ -231,7 +231,7 @@ def _slice(
 
 def _flip(context: Context, x: Value, axis: int, bounds: tuple[int, int, int]) -> Value:
     start, stop, stride = bounds
-    if start != -1 and start < _FAR or stop > -_FAR or stride != -1:
+    if (start != -1 and start < _FAR) or stop > -_FAR or stride != -1:
         raise UnsupportedError(
             f"a negative step on dimension {axis}, whose size is dynamic; fix it with --input"
         )
