@@ -35,10 +35,11 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 
 .venv/zoo: .venv/installed
+	$(BIN)/python -m pip install --quiet "transformers<5" packaging
+	@# The rest without what they depend on: only their networks and weights are used.
 	$(BIN)/python -m pip install --quiet --no-deps rxnmapper==0.4.3 silero-vad==6.2.3 \
 	    wordllama==0.4.0.post1 beatnet==1.1.3
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation deepcr==0.3.1
-	$(BIN)/python -m pip install --quiet "transformers<5" packaging
 	touch $@
 
 zoo: .venv/zoo

@@ -9,9 +9,11 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ascend_migrate.pipeline.checkpoint import Checkpoint, TensorEntry
 from ascend_migrate.pipeline.checkpoint.contents import map_file
-from ascend_migrate.pipeline.checkpoint.faults import named
+from ascend_migrate.pipeline.checkpoint.faults import named, shown
 from ascend_migrate.pipeline.checkpoint.safetensors_file import MAX_HEADER, TIED, read_header
 from ascend_migrate.pipeline.digest import canonical_json
 from ascend_migrate.pipeline.dtypes import BY_NAME
@@ -35,7 +37,8 @@ def convert(checkpoint: Checkpoint, into: Path, *, name: str = "model.safetensor
 
     Raises:
         SourceError: a tensor cannot be read.
-        ConversionError: a name that the format reserves, or more names than a header holds.
+        ConversionError: a name that the format reserves, an element type that it lacks, or more
+            names than a header holds.
         StoreError: the file cannot be written; nothing is left behind.
     """
     tied = {alias: group[0] for group in checkpoint.shared for alias in group[1:]}
@@ -80,8 +83,14 @@ def _header(checkpoint: Checkpoint, entries: Sequence[TensorEntry], tied: dict[s
     table: dict[str, object] = {"__metadata__": metadata}
     at = 0
     for entry in entries:
+        spelled = BY_NAME[entry.dtype].safetensors
+        if spelled is None:
+            raise ConversionError(
+                f"{checkpoint.path}: tensor {shown(entry.name)} is {entry.dtype}, which safetensors "
+                "does not have; leave it out with --drop, or store it as another type"
+            )
         table[entry.name] = {
-            "dtype": BY_NAME[entry.dtype].safetensors,
+            "dtype": spelled,
             "shape": list(entry.shape),
             "data_offsets": [at, at + entry.nbytes],
         }
@@ -100,4 +109,5 @@ def _write(
         stream.write(header)
         for entry in entries:
             # Reading turns its own OSErrors into SourceErrors, so that `storing` sees only ours.
-            stream.write(checkpoint.read(entry.name).tobytes())
+            # Written from where it is: `tobytes` would be a second copy.
+            stream.write(checkpoint.read(entry.name).reshape(-1).view(np.uint8).data)

@@ -69,7 +69,7 @@ def _opset_of(source: Path, proto: onnx.ModelProto) -> int:
         raise SourceError(
             f"{source}: opset {versions[0]} is outside {_OLDEST_OPSET}..{newest}; export it anew"
         )
-    return versions[0]
+    return int(versions[0])
 
 
 def _check_source(source: Path, proto: onnx.ModelProto) -> None:

@@ -3,9 +3,8 @@
 capture (torch.export) -> translate (torch.onnx, opset 18) -> fold -> lower -> shape -> write
 """
 
-import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from ascend_migrate.converters.onnx_weights import CHECKPOINT_NAME, write_model
 from ascend_migrate.converters.torch_capture import capture, quiet, reason_of
 from ascend_migrate.pipeline.errors import ConversionError
 from ascend_migrate.pipeline.inputs import InputSpec
+from ascend_migrate.pipeline.model_call import called_by_name, output_names
 from ascend_migrate.pipeline.records import Artifact, Form
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def convert(
     """
     if opset > _EXPORTED_OPSET:
         raise ConversionError(f"opset {opset} is above {_EXPORTED_OPSET}, the highest ATC parses")
-    keywords = _called_by_name(model, inputs)
+    keywords = called_by_name(model, [item.name for item in inputs])
     with quiet():
         program, notes = capture(model, inputs, keywords=keywords)
         graph, lost = _translate(program)
@@ -65,12 +65,6 @@ def convert(
     shape_for_atc(graph)
     files, written = write_model(graph, into, weights=weights)
     return Artifact.of(Form.ONNX, into, files, parent=parent, notes=[*notes, *lost, *written])
-
-
-def _called_by_name(model: "torch.nn.Module", inputs: Sequence[InputSpec]) -> bool:
-    parameters = inspect.signature(model.forward).parameters
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return all(item.name in parameters and parameters[item.name].kind in named for item in inputs)
 
 
 def _translate(program: "ExportedProgram") -> tuple["ir.Model", list[str]]:
@@ -151,11 +145,10 @@ def _rename(graph: "ir.Model", value: "ir.Value", name: str) -> None:
 
 def _name_outputs(graph: "ir.Model", program: "ExportedProgram") -> None:
     """Names the outputs after the keys of the model's result, otherwise output_0, output_1, ..."""
-    names = output_names(program)
+    names = _output_names(program, [value.name or "" for value in graph.graph.inputs])
     outputs = list(graph.graph.outputs)
     if len(names) != len(outputs):
         raise ConversionError(f"the graph has {len(outputs)} outputs instead of {len(names)}")
-    taken = {value.name for value in graph.graph.inputs}
     own = set(graph.graph.inputs) | set(graph.graph.initializers.values())
     for value in _all_values(graph):
         if value.name in names and value not in graph.graph.inputs:
@@ -163,11 +156,10 @@ def _name_outputs(graph: "ir.Model", program: "ExportedProgram") -> None:
             _rename(graph, value, f"{value.name}.tensor")
     for index, name in enumerate(names):
         value = outputs[index]
-        unique = f"{name}_out" if name in taken else name
         if value in own or value in outputs[:index]:
             value = _copy(graph, value)
             graph.graph.outputs[index] = value
-        value.name = unique
+        value.name = name
 
 
 def _copy(graph: "ir.Model", source: "ir.Value") -> "ir.Value":
@@ -180,7 +172,7 @@ def _copy(graph: "ir.Model", source: "ir.Value") -> "ir.Value":
     return node.outputs[0]
 
 
-def output_names(program: "ExportedProgram") -> list[str]:
+def _output_names(program: "ExportedProgram", inputs: Collection[str]) -> list[str]:
     """Returns a name for each tensor that the model returns, in pytree order."""
     from torch.export.graph_signature import ConstantArgument, OutputKind
     from torch.utils import _pytree as pytree
@@ -191,29 +183,7 @@ def output_names(program: "ExportedProgram") -> list[str]:
         if item.kind is OutputKind.USER_OUTPUT
     ]
     spec = program.call_spec.out_spec
-    keys = _keys(pytree.tree_unflatten(range(spec.num_leaves), spec))
-    names: list[str] = []
-    for leaf, keep in enumerate(kept):
-        if not keep:
-            continue
-        name = re.sub(r"\W+", "_", keys.get(leaf, f"output_{len(names)}"))
-        while name in names:
-            name += "_"
-        names.append(name)
-    return names
-
-
-def _keys(tree: Any) -> dict[int, str]:
-    """Returns the key of each leaf of a result that is a mapping or a named tuple."""
-    from torch.utils import _pytree as pytree
-
-    fields = tree._asdict() if hasattr(tree, "_asdict") else tree
-    found: dict[int, str] = {}
-    for key, value in fields.items() if isinstance(fields, Mapping) else ():
-        leaves = pytree.tree_leaves(value)
-        single = len(leaves) == 1
-        found |= {leaf: str(key) if single else f"{key}_{i}" for i, leaf in enumerate(leaves)}
-    return found
+    return output_names(pytree.tree_unflatten(range(spec.num_leaves), spec), kept, inputs)
 
 
 def _name_dims(graph: "ir.Model", inputs: Sequence[InputSpec]) -> None:

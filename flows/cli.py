@@ -27,7 +27,7 @@ EPILOG = (
 )
 @click.version_option(package_name="ascend-migrate")
 def cli() -> None:
-    """Move CUDA-trained checkpoints to Huawei Ascend, and publish only what is proved equivalent."""
+    """Move CUDA-trained checkpoints to Huawei Ascend; publish only what is proved equivalent."""
 
 
 for _module in (cli_inspect, cli_migrate, cli_registry, cli_flow):

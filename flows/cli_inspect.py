@@ -22,23 +22,21 @@ def inspect(path: Path, json_: bool) -> int:
 
 
 def _text(found: dict[str, Any]) -> str:
-    lines = []
-    for key, value in found.items():
-        if key == "tensors":
-            continue
-        if isinstance(value, dict):
-            value = ", ".join(
-                f"{k} x{v}" if isinstance(v, int) else f"{k}" for k, v in value.items()
-            )
-        elif isinstance(value, list):
-            value = "; ".join(" = ".join(v) if isinstance(v, list) else str(v) for v in value)
-        if value not in ("", None):
-            lines.append(f"{key.replace('_', ' ')}: {value}")
+    said = {key: _plain(value) for key, value in found.items() if key != "tensors"}
+    lines = [f"{key.replace('_', ' ')}: {text}" for key, text in said.items() if text]
     rows = [
         [t["name"], t["dtype"], "[" + ", ".join(map(str, t["shape"])) + "]", t.get("device", "")]
         for t in found.get("tensors", ())
     ]
     return "\n".join(lines) + ("\n" + shared.table(rows) if rows else "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} x{v}" if isinstance(v, int) else f"{k}" for k, v in value.items())
+    if isinstance(value, list):
+        return "; ".join(" = ".join(v) if isinstance(v, list) else str(v) for v in value)
+    return "" if value is None else str(value)
 
 
 @click.command()

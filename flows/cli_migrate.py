@@ -41,7 +41,7 @@ def migrate(path: Path, to: str | None, json_: bool, **options: Any) -> int:
 
 @click.command()
 @click.argument("path", type=shared.existing)
-@click.option("--to", required=True, type=click.Choice(list(Form)), help="Form to make.")
+@click.option("--to", required=True, type=click.Choice([*map(str, Form)]), help="Form to make.")
 @shared.request
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to fill.")
 @shared.as_json
@@ -49,7 +49,7 @@ def convert(path: Path, to: str, out: Path, json_: bool, **options: Any) -> int:
     """Make one form, without judging it."""
     from ascend_migrate.flows import steps_single
 
-    spec = shared.spec_from(path, to, options)
+    spec = shared.spec_from(path, None if path.suffix == ".toml" else to, options)
     with shared.progress() as show:
         artifact = steps_single.convert(spec, Form(to), out, show)
     document = {

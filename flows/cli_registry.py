@@ -131,7 +131,9 @@ def gc(registry: Path, json_: bool) -> int:
 @click.command(epilog=REF)
 @click.argument("ref")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
-@click.option("--form", type=click.Choice(list(Form)), help="Only this form; all by default.")
+@click.option(
+    "--form", type=click.Choice([*map(str, Form)]), help="Only this form; all by default."
+)
 @shared.registry
 @shared.as_json
 def pull(ref: str, out: Path, form: str | None, registry: Path, json_: bool) -> int:

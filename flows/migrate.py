@@ -20,7 +20,7 @@ from ascend_migrate.pipeline.spec import read_spec
 _LOG = logging.getLogger("ascend_migrate.flows")
 
 # Seconds before the second and the third attempt: long enough for a busy machine to calm down.
-_RETRY_DELAYS = [10, 60]
+_RETRY_DELAYS = [10.0, 60.0]
 
 
 async def _may_help(_task: Any, _run: Any, state: Any) -> bool:

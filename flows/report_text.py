@@ -30,11 +30,11 @@ def verdict(judged: Verdict) -> str:
     lines = [f"{WORDS[judged.outcome]}  {_LEVELS[judged.level]}"]
     lines.append(shared.table([["form", "check", "found", "worst", "allowed"], *_rows(judged)]))
     bad = [f for f in judged.findings if f.outcome is not Outcome.PASS]
-    for finding in bad:
-        lines.append(
-            f"{WORDS[finding.outcome]}: {finding.form} {finding.check} {finding.subject}: "
-            f"{_numbers(finding)}{finding.note}"
-        )
+    lines += [
+        f"{WORDS[finding.outcome]}: {finding.form} {finding.check} {finding.subject}: "
+        f"{_numbers(finding)}{finding.note}"
+        for finding in bad
+    ]
     return "\n".join(lines)
 
 
@@ -42,8 +42,7 @@ def migration(done: Migration) -> str:
     """Returns what a migration came to: the verdict, the notes, and what to do next."""
     judged = done.verdict
     lines = [verdict(judged)]
-    for note in judged.context.get("source_notes", ()):
-        lines.append(f"note: source: {note}")
+    lines += [f"note: source: {note}" for note in judged.context.get("source_notes", ())]
     for form, notes in judged.context.get("notes", {}).items():
         lines += [f"note: {form}: {note}" for note in notes]
     if done.reused:

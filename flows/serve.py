@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect import serve
 
@@ -15,7 +16,7 @@ def serve_specs(specs: Sequence[Path], cron: str) -> None:
     Two runs of one specification never overlap, and no more than one runs at a time: a migration
     uses all the cores it finds.
     """
-    deployments = [
+    deployments: list[Any] = [  # declared for async callers too; outside a loop it is a deployment
         migrate.to_deployment(
             read_spec(path).name, cron=cron, parameters={"spec": str(path)}, concurrency_limit=1
         )

@@ -135,9 +135,9 @@ class CheckpointSource:
     def capture(self, golden: Path) -> list[str]:
         """Runs the original in its own dtype and in float64."""
         from ascend_migrate.validators.golden import capture
-        from ascend_migrate.validators.originals import TorchOriginal
+        from ascend_migrate.validators.torch_original import TorchOriginal
 
-        original = TorchOriginal(self.build)
+        original = TorchOriginal(self.build, self.weights)
         return capture(original, cases_of(self.spec, self.inputs), golden, source=self.digest)
 
 
@@ -184,7 +184,7 @@ class GraphSource:
     def capture(self, golden: Path) -> list[str]:
         """Runs the graph as it is, and its up-cast twin."""
         from ascend_migrate.validators.golden import capture
-        from ascend_migrate.validators.originals import OnnxOriginal
+        from ascend_migrate.validators.onnx_original import OnnxOriginal
 
         original = OnnxOriginal(self.spec.source)
         return capture(original, cases_of(self.spec, self.inputs), golden, source=self.digest)

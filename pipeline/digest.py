@@ -9,7 +9,7 @@ _CHUNK = 1 << 20
 """Bytes read at a time: larger blocks do not hash faster and cost memory."""
 
 
-def bytes_digest(data: bytes) -> str:
+def bytes_digest(data: bytes | memoryview) -> str:
     """Returns the digest of ``data``."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 

@@ -12,7 +12,7 @@ class DType:
 
     Attributes:
         name: our spelling, which is torch's attribute name.
-        safetensors: spelling in a safetensors header.
+        safetensors: spelling in a safetensors header, or None where the format has no such type.
         itemsize: bytes per element.
         numpy: spelling that ``numpy.dtype`` accepts once ml_dtypes is imported.
         onnx: value of ``onnx.TensorProto.DataType``, or None where ONNX has no such type.
@@ -21,7 +21,7 @@ class DType:
     """
 
     name: str
-    safetensors: str
+    safetensors: str | None
     itemsize: int
     numpy: str
     onnx: int | None
@@ -48,11 +48,11 @@ DTYPES: tuple[DType, ...] = (
     DType("uint8", "U8", 1, "uint8", 2, None, "ByteStorage"),
     DType("bool", "BOOL", 1, "bool", 9, None, "BoolStorage"),
     DType("complex64", "C64", 8, "complex64", 14, 2.0**-24, "ComplexFloatStorage"),
-    DType("complex128", "C128", 16, "complex128", 15, 2.0**-53, "ComplexDoubleStorage"),
+    DType("complex128", None, 16, "complex128", 15, 2.0**-53, "ComplexDoubleStorage"),
 )
 
 BY_NAME = {dtype.name: dtype for dtype in DTYPES}
-BY_SAFETENSORS = {dtype.safetensors: dtype for dtype in DTYPES}
+BY_SAFETENSORS = {d.safetensors: d for d in DTYPES if d.safetensors is not None}
 BY_ONNX = {dtype.onnx: dtype for dtype in DTYPES if dtype.onnx is not None}
 BY_STORAGE = {dtype.storage: dtype for dtype in DTYPES if dtype.storage is not None}
 

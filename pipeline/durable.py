@@ -202,9 +202,8 @@ def _claim_folder(parent: Path) -> tuple[Path, int]:
 def _hold(path: Path, descriptor: int) -> bool:
     """Locks what was just made; False, with the descriptor closed, if a sweeper was faster."""
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with suppress(FileNotFoundError):
-        if os.path.samestat(path.lstat(), os.fstat(descriptor)):
-            return True
+    if _is_at(path, descriptor):
+        return True
     os.close(descriptor)
     return False
 
@@ -215,10 +214,17 @@ def _take_over(path: Path) -> int | None:
         if stat.S_IFMT(path.lstat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
             return None
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return descriptor
+            # Its maker may have given it its final name since it was opened.
+            if _is_at(path, descriptor):
+                return descriptor
+        os.close(descriptor)
     return None
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Says whether the open file still has the name ``path``."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    return False

@@ -63,7 +63,7 @@ def decode(data: bytes, subject: str) -> Verdict:
         verdict = Verdict.from_json(document["verdict"])
         stated = document["verdict"]["outcome"]
         _check_numbers(verdict)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EvidenceError(
             f"{subject}: field missing or malformed ({type(error).__name__}: {error}); "
             "make the report again with `validate`"

@@ -6,11 +6,12 @@ The grammar of ``--input``, one tensor each::
     DIM     a number                 fixed
             name=LOW..HIGH           dynamic, every size from LOW to HIGH
             name                     the same dimension again
-    :LOW..HIGH                       range of the random values; HIGH is left out for integers
+    :LOW..HIGH                       range of the random values, both ends included
 
     x=int64[batch=1..8,2,time=16..64]:0..138
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class InputSpec:
         dtype: our spelling of the element type.
         shape: sizes; a `Dim` where the size is dynamic.
         low: least random value; None means the default of the element type.
-        high: bound of the random values: exclusive for integers, inclusive for floats.
+        high: greatest random value.
     """
 
     name: str
@@ -56,7 +57,12 @@ class InputSpec:
         text = f"{self.name}={self.dtype}[{','.join(map(str, self.shape))}]"
         if self.low is None and self.high is None:
             return text
-        return f"{text}:{self.low:g}..{self.high:g}"
+        # Every digit: two ranges that differ must never be the same text, nor the same stage.
+        return f"{text}:{_digits(self.low)}..{_digits(self.high)}"
+
+
+def _digits(value: float | None) -> str:
+    return repr(value).removesuffix(".0")
 
 
 _INPUT = re.compile(
@@ -114,8 +120,8 @@ def _parse_one(text: str, dims: dict[str, Dim]) -> tuple[InputSpec | None, list[
             faults.append(f"value range {match['range']!r} is not LOW..HIGH")
         else:
             low, high = float(bounds["low"]), float(bounds["high"])
-            if not low < high:
-                faults.append(f"value range {match['range']!r} is empty")
+            if not -math.inf < low <= high < math.inf:
+                faults.append(f"value range {match['range']!r} is empty or has no end")
     if faults:
         return None, faults
     return InputSpec(match["name"], match["dtype"], tuple(shape), low, high), []

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from google.protobuf.message import DecodeError
+
 from ascend_migrate.pipeline import mind_ir_pb2 as pb
 from ascend_migrate.pipeline.errors import SourceError
+from ascend_migrate.pipeline.onnx_signature import confined
 
 # Our spelling of element types -> mind_ir.TensorProto.DataType.
 DATA_TYPES: Mapping[str, int] = {
@@ -103,12 +106,42 @@ def read_signature(path: Path) -> Signature:
             return Signature.from_text(text.decode())
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         pass
     raise SourceError(
         f"{path}: not a MindIR file written by ascend-migrate (no signature in it); "
         "convert the model again"
     )
+
+
+def external_files(path: Path) -> list[str]:
+    """Returns the files beside ``path`` that hold its weights, sorted.
+
+    Raises:
+        SourceError: not a MindIR file, or one of them leaves its folder or does not exist.
+    """
+    names = {
+        tensor.external_data.location
+        for tensor in read_model(path).graph.parameter
+        if tensor.HasField("external_data")
+    }
+    for name in names:
+        confined(path, name)
+    return sorted(names)
+
+
+def read_model(path: Path) -> pb.ModelProto:
+    """Parses the whole file, inline weights included.
+
+    Raises:
+        SourceError: it cannot be read, or is not a MindIR file.
+    """
+    try:
+        return pb.ModelProto.FromString(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    except DecodeError:
+        raise SourceError(f"{path}: not a MindIR file, or cut short; convert it again") from None
 
 
 def _doc_string(stream: BinaryIO) -> bytes | None:

@@ -55,11 +55,14 @@ class OciLayout:
     def create(self) -> None:
         """Makes an empty layout where there is none."""
         durable.make_folder(self.blobs)
+        index, layout = self.root / "index.json", self.root / "oci-layout"
         with self.changing():
-            if not (self.root / "oci-layout").exists():
-                durable.write_file(self.root / "oci-layout", LAYOUT)
-            if not (self.root / "index.json").exists():
+            # Where there is a layout, a missing index was lost: an empty one would hide that.
+            if layout.exists():
+                return
+            if not index.exists():
                 self.write_index([])
+            durable.write_file(layout, LAYOUT)
 
     def publishing(self) -> AbstractContextManager[None]:
         """Keeps blobs that no index names yet from being collected."""
@@ -80,14 +83,17 @@ class OciLayout:
             StoreError: a part of the layout is missing or malformed.
         """
         index, layout = self.root / "index.json", self.root / "oci-layout"
-        if not index.exists() and not layout.exists():
-            return []
-        version = parse_object(_read(layout, MAX_LAYOUT), layout).get("imageLayoutVersion")
-        if version != "1.0.0":
-            raise StoreError(f"{layout}: layout version {version!r} is not 1.0.0")
+        with durable.storing(self.root):
+            if not index.exists() and not layout.exists():
+                return []
         manifests = parse_object(_read(index, MAX_INDEX), index).get("manifests")
         if not isinstance(manifests, list):
             raise StoreError(f"{index}: has no list of manifests; restore it from a copy")
+        # Whoever is killed in `create` leaves an empty index without oci-layout.
+        if manifests or layout.exists():
+            version = parse_object(_read(layout, MAX_LAYOUT), layout).get("imageLayoutVersion")
+            if version != "1.0.0":
+                raise StoreError(f"{layout}: layout version {version!r} is not 1.0.0")
         for item in manifests:
             check_descriptor(item, index)
         return manifests
@@ -156,7 +162,7 @@ class OciLayout:
 
 
 class Staging:
-    """Blobs in a new folder on the layout's file system, until all of them are known to be right."""
+    """Blobs in a new folder on the layout's file system, until all are known to be right."""
 
     def __init__(self, layout: OciLayout, folder: Path) -> None:
         self._layout = layout
@@ -232,6 +238,8 @@ def check_descriptor(item: Any, where: Path) -> None:
     """Raises a StoreError naming ``where`` unless ``item`` is a well-formed descriptor."""
     if not isinstance(item, dict) or not is_digest(item.get("digest")):
         raise StoreError(f"{where}: holds a descriptor without a sha256 digest")
+    if not isinstance(item.get("mediaType"), str):
+        raise StoreError(f"{where}: {item['digest']} has no media type")
     size, notes = item.get("size"), item.get("annotations", {})
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise StoreError(f"{where}: {item['digest']} has no size")
@@ -279,7 +287,9 @@ def _read(path: Path, limit: int) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(limit + 1)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+        raise StoreError(
+            f"{path}: cannot be read: {error.strerror}; restore it from a copy"
+        ) from error
     if len(data) > limit:
         raise StoreError(f"{path}: is larger than the {limit} bytes allowed")
     return data

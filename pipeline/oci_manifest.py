@@ -138,6 +138,11 @@ def read_model(manifest: Mapping[str, Any], where: str) -> ModelFiles:
             if key.startswith(ENTRY)
         }
         model = ModelFiles(tuple(files), forms, entries, str(notes[SOURCE]))
+        # A file of a form without entry would be pulled, but not be asked about at the gate.
+        if {form for needed in forms.values() for form in needed} != set(entries):
+            raise ValueError("a form has files but no entry, or an entry but no files")
+        if "config" not in manifest or any(f not in forms[p] for f, p in entries.items()):
+            raise ValueError("no configuration, or an entry that is not among its form's files")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{where}: is not a manifest of this tool ({error})") from error
     faults = path_faults([f.path for f in files])

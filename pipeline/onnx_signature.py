@@ -1,5 +1,6 @@
 """What an ONNX file declares: its inputs, its external files, its identity. Nothing is executed."""
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def _input(path: Path, value: Any) -> InputSpec:
 
 def _identifier(text: str) -> str:
     """Spells a dimension's name so that the input grammar accepts it."""
-    cleaned = "".join(c if c.isalnum() or c == "_" else "_" for c in text)
+    cleaned = re.sub(r"\W", "_", text, flags=re.ASCII)
     return f"_{cleaned}" if cleaned[:1].isdigit() else cleaned
 
 
@@ -106,12 +107,15 @@ def confined(path: Path, location: str) -> Path:
     if not location or pure.is_absolute() or ".." in pure.parts or "\\" in location:
         raise SourceError(f"{said} leaves the model's folder; only files inside it are read")
     target = path.parent
-    for part in pure.parts:
-        target /= part
-        if target.is_symlink():
-            raise SourceError(f"{said} is a symbolic link; put the file itself there")
-    if not target.is_file():
-        raise SourceError(f"{said} is missing; put the file beside the model")
+    try:
+        for part in pure.parts:
+            target /= part
+            if target.is_symlink():
+                raise SourceError(f"{said} is a symbolic link; put the file itself there")
+        if not target.is_file():
+            raise SourceError(f"{said} is missing; put the file beside the model")
+    except OSError as error:
+        raise SourceError(f"{said} cannot be read: {error.strerror}") from error
     return target
 
 

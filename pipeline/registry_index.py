@@ -74,24 +74,19 @@ class RegistryIndex:
     def publications(self) -> list[Publication]:
         """Returns every version, by name and number."""
         tagged = [(*_tag_of(e), e) for e in self.entries]
+        aliases: dict[tuple[str, str], list[str]] = {}
+        for name, tag, entry in tagged:
+            if HISTORY in _notes(entry):
+                aliases.setdefault((name, entry["digest"]), []).append(tag)
         found = []
         for name, tag, entry in tagged:
             if version_number(tag) is None or entry.get("artifactType") != MODEL_TYPE:
                 continue
-            notes = entry["annotations"]
-            aliases = sorted(
-                t
-                for n, t, e in tagged
-                if n == name and HISTORY in _notes(e) and e["digest"] == entry["digest"]
-            )
+            notes, digest = _notes(entry), entry["digest"]
+            names = tuple(sorted(aliases.get((name, digest), ())))
             found.append(
                 Publication(
-                    name,
-                    tag,
-                    entry["digest"],
-                    notes.get(EVIDENCE, ""),
-                    notes.get(CREATED, ""),
-                    tuple(aliases),
+                    name, tag, digest, notes.get(EVIDENCE, ""), notes.get(CREATED, ""), names
                 )
             )
         return sorted(found, key=lambda p: (p.name, version_number(p.version) or 0))

@@ -58,7 +58,7 @@ def layout_problems(layout: OciLayout) -> list[str]:
         reached = _reachable(layout, layout.read_index(), problems)
     except StoreError as error:
         return [str(error)]
-    for descriptor in {d["digest"]: d for d in reached}.values():
+    for descriptor in {(d["digest"], d["size"]): d for d in reached}.values():
         try:
             layout.check_blob(descriptor)
         except StoreError as error:
@@ -84,14 +84,16 @@ def _reachable(
         entries: of the index.
         problems: collects what cannot be read; None means that it is raised.
     """
-    found: dict[str, Descriptor] = {}
+    # Not by digest alone: one entry may call a blob a manifest, and another call it something else.
+    found: dict[tuple[str, int, str], Descriptor] = {}
     waiting: list[Any] = list(entries)
     while waiting:
         item = waiting.pop()
-        if item["digest"] in found:
+        key = (item["digest"], item["size"], item["mediaType"])
+        if key in found:
             continue
-        found[item["digest"]] = item
-        if item.get("mediaType") not in _MANIFESTS:
+        found[key] = item
+        if item["mediaType"] not in _MANIFESTS:
             continue
         try:
             manifest = layout.read_manifest(item)

@@ -151,7 +151,15 @@ def _read(folder: Path, key: str) -> tuple[Mapping[str, Any] | None, str]:
             return None, f"{RECORD} belongs to another stage or release"
         entries = [FileEntry.from_json(item) for item in document["files"]]
         data: Mapping[str, Any] = dict(document["data"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         return None, f"{RECORD} cannot be read ({type(error).__name__})"
     for entry in entries:
         path = folder / entry.path

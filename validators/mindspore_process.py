@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -100,10 +101,10 @@ class MindSporeProcess:
             ToolchainError: the process crashed or took too long.
         """
         given, made = self._folder / "feeds.npz", self._folder / "outputs.npz"
-        np.savez(given, **{str(index): array for index, array in enumerate(feeds)})
+        np.savez(given, *feeds)
         self._ask({"run": key, "feeds": str(given), "outputs": str(made)}, "the graph did not run")
         with np.load(made, allow_pickle=False) as arrays:
-            return [arrays[str(index)] for index in range(len(arrays.files))]
+            return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
 
     def log(self) -> str:
         """Returns what MindSpore has printed so far."""
@@ -119,11 +120,9 @@ class MindSporeProcess:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _kill(self) -> None:
-        try:
+        # Not there any more: it has ended by itself.
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            # It has ended by itself.
-            pass
         self._process.wait()
 
     def _ask(self, request: Mapping[str, Any], subject: str) -> None:

@@ -3,7 +3,7 @@
     python -P -m ascend_migrate.validators.mindspore_worker READ_FD WRITE_FD
 
 Requests and answers are lines of JSON on two pipes of their own, because MindSpore prints to
-stdout and stderr as it pleases; arrays travel as .npz files in the working directory.
+stdout and stderr as it pleases; arrays travel by position, as .npz files in the working directory.
 
     {"load": KEY, "path": PATH, "inputs": [dtype, ...]}       -> {"ok": true}
     {"run": KEY, "feeds": FILE, "outputs": FILE}              -> {"ok": true}
@@ -49,7 +49,7 @@ class Graphs:
 
         graph, dtypes = self._loaded[key]
         with np.load(feeds, allow_pickle=False) as arrays:
-            given = [arrays[str(index)] for index in range(len(dtypes))]
+            given = [arrays[f"arr_{index}"] for index in range(len(dtypes))]
         tensors = []
         for array, dtype in zip(given, dtypes, strict=True):
             tensor = mindspore.Tensor(array)
@@ -57,7 +57,7 @@ class Graphs:
             tensors.append(tensor.astype(mindspore.bfloat16) if dtype == "bfloat16" else tensor)
         result = graph(*tensors)
         results = result if isinstance(result, tuple | list) else (result,)
-        np.savez(outputs, **{str(index): _array(item) for index, item in enumerate(results)})
+        np.savez(outputs, *map(_array, results))
 
 
 def _array(item: Any) -> np.ndarray:

@@ -1,6 +1,6 @@
 """How operators write MindIR: every primitive call goes through `Context.emit`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ascend_migrate.converters.mindir.values import (
     UnsupportedError,
     Value,
     constant,
+    natural,
 )
 from ascend_migrate.converters.mindir.writer import GraphWriter
 from ascend_migrate.pipeline.dtypes import numpy_dtype
@@ -125,7 +126,7 @@ class Context:
         if isinstance(size, int):
             return size
         whole = self._call("Shape", (value,), {})
-        return Scalar(self._item(whole, axis % value.rank), size)
+        return Scalar(self._item(whole, axis % value.rank), size, natural=True)
 
     def dims(self, value: Value) -> tuple[Element, ...]:
         """Returns the sizes of all dimensions."""
@@ -141,11 +142,12 @@ class Context:
             return tuple(int(item) for item in value.constant.reshape(-1))
         if value.elements is not None:
             return value.elements
+        value = self.cast(value, "int64")
         if value.shape == ():
             return (Scalar(self._call("TensorToScalar", (value,), {})),)
         if value.rank != 1 or not isinstance(value.sizes[0], int):
             raise UnsupportedError(f"the number of elements of {value.name!r} is not known")
-        whole = self._call("TensorToTuple", (self.cast(value, "int64"),), {})
+        whole = self._call("TensorToTuple", (value,), {})
         return tuple(Scalar(self._item(whole, i)) for i in range(value.sizes[0]))
 
     def arithmetic(self, name: str, a: Element, b: Element) -> Element:
@@ -157,7 +159,8 @@ class Context:
             return a
         if neutral is not None and a == neutral and name in {"Add", "Mul"}:
             return b
-        return Scalar(self._call(f"Scalar{name}", (a, b), {}))
+        kept = name != "Sub" and natural(a) and natural(b)
+        return Scalar(self._call(f"Scalar{name}", (a, b), {}), natural=kept)
 
     def constant(self, content: Any, dtype: str) -> Value:
         """Returns a constant tensor."""
@@ -266,7 +269,7 @@ class Context:
         )
 
 
-_FOLD = {
+_FOLD: Mapping[str, Callable[[int, int], int]] = {
     "Add": lambda a, b: a + b,
     "Sub": lambda a, b: a - b,
     "Mul": lambda a, b: a * b,

@@ -1,9 +1,10 @@
 """Replaces operators that have no lowering by their ONNX function bodies, where they have one."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import onnx
-from onnx import defs, shape_inference
+from onnx import shape_inference
 
 from ascend_migrate.converters.mindir.registry import lowering_of, schema_of
 
@@ -66,7 +67,7 @@ def _body(
 
 def _function(
     node: onnx.NodeProto,
-    schema: defs.OpSchema,
+    schema: Any,  # defs.OpSchema, whose type description leaves out the functions
     opsets: Mapping[str, int],
     types: Mapping[str, onnx.TypeProto],
 ) -> onnx.FunctionProto | None:

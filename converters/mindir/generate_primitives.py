@@ -167,8 +167,8 @@ def legacy_primitive(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(kind: str, inputs: list[str]) -> dict[str, Any]:
-    empty = {"defaults": {}} if kind == "function" else {"attributes": {}}
-    return {"kind": kind, "inputs": inputs, "platforms": []} | empty
+    values = "defaults" if kind == "function" else "attributes"
+    return {"kind": kind, "inputs": inputs, "platforms": [], values: {}}
 
 
 def _arguments(method: ast.FunctionDef) -> tuple[list[str], dict[str, Any]]:

@@ -5,11 +5,10 @@ read -> weights apart -> functions inlined -> operators without a lowering expan
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper, shape_inference
 from onnx.inliner import inline_local_functions
 
@@ -17,6 +16,7 @@ from ascend_migrate.converters.mindir.expand import expand_functions
 from ascend_migrate.converters.mindir.values import Shape
 from ascend_migrate.pipeline.dtypes import BY_ONNX, numpy_dtype
 from ascend_migrate.pipeline.errors import ConversionError, SourceError
+from ascend_migrate.pipeline.onnx_signature import confined, load_graph
 
 _SMALL = 1024
 """Elements up to which an initializer stays in the model for shape inference: shapes and axes have
@@ -47,13 +47,8 @@ def load(path: Path) -> LoadedModel:
         SourceError: the file, or the file that holds its weights, cannot be read.
         ConversionError: the graph is not well formed.
     """
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-    except DecodeError as error:
-        raise SourceError(f"{path}: not an ONNX file ({error}); export it again") from error
-    weights = {t.name: _array(t, path.parent) for t in model.graph.initializer}
+    model = load_graph(path)
+    weights = {t.name: _array(t, path) for t in model.graph.initializer}
     for tensor in model.graph.initializer:
         _strip(tensor, weights[tensor.name])
     opsets = {("" if e.domain == "ai.onnx" else e.domain): e.version for e in model.opset_import}
@@ -87,11 +82,11 @@ def _shape(shape: onnx.TensorShapeProto) -> Shape:
     )
 
 
-def _array(tensor: onnx.TensorProto, folder: Path) -> np.ndarray:
+def _array(tensor: onnx.TensorProto, source: Path) -> np.ndarray:
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return numpy_helper.to_array(tensor)
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = _external_path(folder, entries.get("location", ""), tensor.name)
+    path = confined(source, entries.get("location", ""))
     if tensor.data_type not in BY_ONNX:
         raise SourceError(f"{path}: tensor {tensor.name!r} has an unknown element type")
     dtype = numpy_dtype(BY_ONNX[tensor.data_type].name)
@@ -108,18 +103,6 @@ def _array(tensor: onnx.TensorProto, folder: Path) -> np.ndarray:
     if count == 0:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape or (1,)).reshape(shape)
-
-
-def _external_path(folder: Path, location: str, tensor: str) -> Path:
-    relative = PurePosixPath(location)
-    path = folder / relative
-    # A model file is untrusted: it may only name files beside itself.
-    outside = relative.is_absolute() or ".." in relative.parts or not location
-    if outside or not path.resolve().is_relative_to(folder.resolve()):
-        raise SourceError(f"tensor {tensor!r}: its data {location!r} lies outside {folder}")
-    if not path.is_file():
-        raise SourceError(f"{path}: missing; it holds the data of tensor {tensor!r}")
-    return path
 
 
 def _strip(tensor: onnx.TensorProto, array: np.ndarray) -> None:

@@ -23,6 +23,8 @@ _MODULES = (
     "pooling",
     "resize",
     "shape",
+    "slicing",
+    "padding",
     "indexing",
     "reduce",
     "recurrent",
@@ -144,4 +146,10 @@ def attributes_of(node: onnx.NodeProto, schema: defs.OpSchema) -> dict[str, Any]
         if attribute.default_value.type != onnx.AttributeProto.UNDEFINED
     }
     found |= {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-    return {k: v.decode() if isinstance(v, bytes) else v for k, v in found.items()}
+    return {name: _text(value) for name, value in found.items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -25,13 +25,20 @@ class Scalar:
     Attributes:
         ref: name of the MindIR node that yields it.
         symbol: the symbolic dimension that it is the size of, if it is one.
+        natural: whether it is known not to be negative.
     """
 
     ref: str
     symbol: str | None = None
+    natural: bool = False
 
 
 Element = int | Scalar
+
+
+def natural(element: Element) -> bool:
+    """Whether an element is known not to be negative."""
+    return element.natural if isinstance(element, Scalar) else element >= 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,9 +5,11 @@ import os
 import pickle
 import shutil
 import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +107,8 @@ def bomb() -> bytes:
     """A deflated record that declares more than it can hold."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in records({"w": GOOD}).items():
-            file.writestr(name, data)
+        for name, record in records({"w": GOOD}).items():
+            file.writestr(name, record)
     data = bytearray(buffer.getvalue())
     at = data.index(b"PK\x01\x02")
     data[at + 24 : at + 28] = struct.pack("<I", 2**31)
@@ -117,6 +119,11 @@ def legacy(value: Any) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()
+
+
+def quantized() -> torch.Tensor:
+    with warnings.catch_warnings(action="ignore"):  # deprecated, and in many a checkpoint
+        return torch.quantize_per_tensor(GOOD, 1.0, 0, torch.qint8)
 
 
 def duplicate() -> bytes:
@@ -134,8 +141,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
         lambda p: program(pickle.dumps({"w": Runs(eval, f"open({str(p / 'canary')!r}, 'w')")})),
         "builtins.eval",
     ),
-    "zip getattr": (
-        lambda p: program(pickle.dumps([Runs(getattr, os, "x")][:0] + [Runs(exec, "1")])),
+    "zip exec": (
+        lambda p: program(pickle.dumps([Runs(exec, f"open({str(p / 'canary')!r}, 'w')")])),
         "builtins.exec",
     ),
     "legacy os.system": (
@@ -190,7 +197,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "cut legacy pickle": (lambda p: legacy({"w": GOOD})[:140], "damaged"),
     "long legacy": (lambda p: legacy({"w": GOOD}) + b"x", "behind its last storage"),
     "storage missing": (
-        lambda p: altered(lambda r: r.pop("archive/data/0") and None),
+        lambda p: pack([e for e in records({"w": GOOD}).items() if e[0] != "archive/data/0"]),
         "lacks the storage",
     ),
     "storage short": (
@@ -234,9 +241,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
         "_rebuild_sparse_tensor",
     ),
     "quantized": (
-        lambda p: pack(
-            list(records({"w": torch.quantize_per_tensor(GOOD, 1.0, 0, torch.qint8)}).items())
-        ),
+        lambda p: pack(list(records({"w": quantized()}).items())),
         "not supported",
     ),
     "whole module": (
@@ -274,12 +279,11 @@ def test_describe_executes_nothing_and_ends(tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(HOSTILE[name][0](tmp_path))
     try:
-        found = describe(path)
+        problem = describe(path)["problem"]
     except SourceError as error:
-        assert str(error).startswith(str(path))
-    else:
-        # Damage inside a record shows only when the record is read.
-        assert found["problem"] or name == "weights bit"
+        problem = str(error)
+    # Damage inside a record shows only when the record is read.
+    assert bool(problem) == (name != "weights bit")
     assert not (tmp_path / "canary").exists()
 
 
@@ -296,14 +300,10 @@ def test_every_flipped_byte_is_refused_or_harmless(tmp_path: Path, kind: str) ->
     path = tmp_path / "model.pt"
     for at in range(len(data)):
         path.write_bytes(data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :])
-        try:
+        with suppress(SourceError):
             checkpoint = open_checkpoint(path)
-            values = {name: checkpoint.read(name).tolist() for name in checkpoint.tensors}
-        except SourceError as error:
-            assert "\n" not in str(error)
-            continue
-        if kind == "zip":
-            assert list(values.values()) == [GOOD[:4].tolist(), GOOD[4:6].tolist()]
+            values = [checkpoint.read(name).tolist() for name in checkpoint.tensors]
+            assert kind == "legacy" or values == [GOOD[:4].tolist(), GOOD[4:6].tolist()]
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy"])

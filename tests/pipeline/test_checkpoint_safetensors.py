@@ -1,6 +1,7 @@
 """safetensors: files of the reference writer read equal, and broken ones refused by name."""
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,13 @@ NAMES = st.text(min_size=1, max_size=12).filter(
 
 
 def tensor(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> torch.Tensor:
-    values = np.random.default_rng(seed).integers(0, 256, 8 * int(np.prod(shape)), np.uint8)
-    if dtype == torch.bool:
-        return torch.from_numpy(values[: int(np.prod(shape))] > 127).reshape(shape)
-    width = torch.empty(0, dtype=dtype).element_size()
-    return torch.from_numpy(values[: int(np.prod(shape)) * width]).view(dtype).reshape(shape)
+    """Random bits; torch cannot view an empty tensor as a wider type, so that one is made anew."""
+    count = math.prod(shape) * dtype.itemsize
+    if count == 0:
+        return torch.empty(shape, dtype=dtype)
+    values = np.random.default_rng(seed).integers(0, 256, count, np.uint8)
+    bits = torch.from_numpy(values // 128 if dtype == torch.bool else values)
+    return bits.view(dtype).reshape(shape)
 
 
 @settings(

@@ -75,10 +75,20 @@ def test_reports_every_fault_at_once_with_its_key(folder: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_names_the_line_of_a_file_that_is_not_toml(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b'name = "x"\nto = oops\n', "line 2"),
+        (b'name = "x"\nto = [\n', "at end of document"),
+        (b'name = "\xff"\n', "position 8"),
+    ],
+)
+def test_names_the_place_in_a_file_that_is_not_toml(
+    tmp_path: Path, data: bytes, place: str
+) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text('name = "x"\nto = [\n')
-    with pytest.raises(SpecError, match=r"bad\.toml: is not TOML: .*line"):
+    path.write_bytes(data)
+    with pytest.raises(SpecError, match=rf"bad\.toml: is not TOML: .*{place}"):
         read_spec(path)
 
 

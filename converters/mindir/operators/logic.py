@@ -3,7 +3,7 @@
 from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.registry import Lowering, Node, operator
-from ascend_migrate.converters.mindir.values import UnsupportedError, Value
+from ascend_migrate.converters.mindir.values import UnsupportedError, Value, broadcast
 from ascend_migrate.pipeline.dtypes import BY_ONNX
 
 _COMPARISONS = {
@@ -72,19 +72,22 @@ def is_inf(context: Context, node: Node) -> Value:
     ]
     if not found:
         return binary(context, "Less", x, x, "bool")
-    return found[0] if len(found) == 1 else binary(context, "LogicalOr", *found, "bool")
+    if len(found) == 1:
+        return found[0]
+    return binary(context, "LogicalOr", found[0], found[1], "bool")
 
 
 @operator("Where", since=(9, 16))
 def where(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Where.html."""
     condition, x, y = node[0], node[1], node[2]
-    sizes = (x.elements, y.elements)
-    if condition.constant is not None and sizes[0] is not None and sizes[1] is not None:
+    if condition.constant is not None and x.elements is not None and y.elements is not None:
         flags = condition.constant.reshape(-1)
-        if len(flags) == len(sizes[0]) == len(sizes[1]):
-            picked = tuple(a if f else b for f, a, b in zip(flags, *sizes, strict=True))
-            return Value(node.name, "int64", x.shape, elements=picked)
+        if len(flags) == len(x.elements) == len(y.elements):
+            triples = zip(flags, x.elements, y.elements, strict=True)
+            picked = tuple(a if flag else b for flag, a, b in triples)
+            shape = broadcast(condition.shape, x.shape, y.shape)
+            return Value(node.name, "int64", shape, elements=picked)
     return select(context, condition, x, y)
 
 

@@ -40,10 +40,8 @@ def matrices(context: Context, a: Value, b: Value) -> Value:
     a = context.unsqueeze(a, tuple(range(rank - a.rank)))
     b = context.unsqueeze(b, tuple(range(rank - b.rank)))
     # BatchMatMul does not broadcast a size of 1 against a dynamic one: made equal first.
-    batch: list[Element] = []
-    for axis in range(rank - 2):
-        batch.append(_batch_size(context, a, b, axis))
-    a, b = (_stretch(context, value, tuple(batch)) for value in (a, b))
+    batch = tuple(_batch_size(context, a, b, axis) for axis in range(rank - 2))
+    a, b = (_stretch(context, value, batch) for value in (a, b))
     shape: Shape = (*(broadcast(a.sizes[:-2], b.sizes[:-2]) or ()), a.sizes[-2], b.sizes[-1])
     return context.emit("BatchMatMul", a, b, dtype=a.dtype, shape=shape)
 
@@ -112,9 +110,13 @@ def window_pads(
         pads = tuple(node.attributes.get("pads") or (0,) * (2 * rank))
         return tuple(zip(pads[:rank], pads[rank:], strict=True))
     pairs = []
-    known = static(sizes, f"the input of a window with auto_pad={auto}")
-    for size, width, stride, dilation in zip(known, kernel, strides, dilations, strict=True):
-        total = max((-(-size // stride) - 1) * stride + (width - 1) * dilation + 1 - size, 0)
+    for size, width, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        span = (width - 1) * dilation
+        if stride == 1:
+            total = span  # whatever the size
+        else:
+            (known,) = static((size,), f"the input of a window with auto_pad={auto}")
+            total = max((-(-known // stride) - 1) * stride + span + 1 - known, 0)
         small, large = total // 2, total - total // 2
         pairs.append((small, large) if auto == "SAME_UPPER" else (large, small))
     return tuple(pairs)

@@ -1,16 +1,35 @@
 """Pooling over windows and over all of space."""
 
+from dataclasses import dataclass
+
 from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.operators.nn import NCHW, window_pads
+from ascend_migrate.converters.mindir.operators.padding import pad_pairs
 from ascend_migrate.converters.mindir.operators.reduce import reduce_axes
-from ascend_migrate.converters.mindir.operators.shape import pad_pairs
 from ascend_migrate.converters.mindir.registry import Node, operator
-from ascend_migrate.converters.mindir.values import Shape, UnsupportedError, Value
+from ascend_migrate.converters.mindir.values import Shape, UnsupportedError, Value, static
 
 _VALID = 2
 """MindSpore's enum of padding modes."""
 
 _Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """Where a pooling looks.
+
+    Attributes:
+        kernel: sizes of a window.
+        strides: steps from one window to the next.
+        pads: padding before and after each dimension.
+        behind: elements after the padding that only the last window of ceil_mode reaches.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: _Pairs
+    behind: tuple[int, ...]
 
 
 @operator("GlobalAveragePool", since=(1, 22))
@@ -32,11 +51,15 @@ def max_pool(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__MaxPool.html: padding never wins."""
     if node.wants(1):
         raise UnsupportedError("the indices are an output")
-    x, kernel, strides, pads = _window(context, node)
     if any(d != 1 for d in node.attributes.get("dilations") or ()):
         raise UnsupportedError("dilations other than 1")
+    if not node[0].floating:
+        raise UnsupportedError(f"an input of {node[0].dtype}")
+    x, windows = _windows(context, node)
+    kernel, strides = windows.kernel, windows.strides
+    around = [(a, b + c) for (a, b), c in zip(windows.pads, windows.behind, strict=True)]
     lowest = context.like(float("-inf"), x)
-    x = pad_pairs(context, x, [(0, 0), (0, 0), *pads], value=lowest)
+    x = pad_pairs(context, x, [(0, 0), (0, 0), *around], value=lowest)
     shape = _pooled(x, kernel, strides)
     if len(kernel) == 3:  # noqa: PLR2004
         result = context.emit(
@@ -66,61 +89,58 @@ def average_pool(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__AveragePool.html: padding may count or not."""
     if any(d != 1 for d in node.attributes.get("dilations") or ()):
         raise UnsupportedError("dilations other than 1")
-    x, kernel, strides, pads = _window(context, node)
-    if len(kernel) != 2:  # noqa: PLR2004
-        raise UnsupportedError(f"{len(kernel)} spatial dimensions")
-    padded = any(n for pair in pads for n in pair)
+    x, windows = _windows(context, node)
+    if len(windows.kernel) != 2:  # noqa: PLR2004
+        raise UnsupportedError(f"{len(windows.kernel)} spatial dimensions")
     counted = bool(node.attributes.get("count_include_pad"))
-    if padded and node.attributes.get("ceil_mode"):
-        raise UnsupportedError("ceil_mode=1 together with padding")
-    if padded:
-        whole = pad_pairs(context, x, [(0, 0), (0, 0), *pads])
-        result = _average(context, whole, kernel, strides)
-        if not counted:
-            one = context.expand(context.like(1, x), (1, 1, *context.dims(x)[2:]))
-            share = pad_pairs(context, one, [(0, 0), (0, 0), *pads])
-            share = _average(context, share, kernel, strides)
-            result = context.emit("RealDiv", result, share, dtype=x.dtype, shape=result.shape)
-    else:
-        result = _average(context, x, kernel, strides)
+    result = _average(context, _padded(context, x, windows), windows)
+    if any(windows.behind) or (any(map(any, windows.pads)) and not counted):
+        # The share of each window that counts: padding may, what lies behind it never does.
+        one = context.expand(context.like(1, x), (1, 1, *context.dims(x)[2:]))
+        share = _average(context, _padded(context, one, windows, float(counted)), windows)
+        result = context.emit("RealDiv", result, share, dtype=x.dtype, shape=result.shape)
     return context.squeeze(result, (2,)) if node[0].rank == 3 else result  # noqa: PLR2004
 
 
-def _average(
-    context: Context, x: Value, kernel: tuple[int, ...], strides: tuple[int, ...]
-) -> Value:
+def _average(context: Context, x: Value, windows: _Windows) -> Value:
+    kernel, strides = windows.kernel, windows.strides
     shape = _pooled(x, kernel, strides)
     return context.emit("AvgPool", x, kernel, strides, _VALID, NCHW, dtype=x.dtype, shape=shape)
 
 
-def _window(context: Context, node: Node) -> tuple[Value, tuple[int, ...], tuple[int, ...], _Pairs]:
+def _padded(context: Context, x: Value, windows: _Windows, padding: float = 0) -> Value:
+    whole = pad_pairs(context, x, [(0, 0), (0, 0), *windows.pads], value=context.like(padding, x))
+    return pad_pairs(context, whole, [(0, 0), (0, 0), *((0, n) for n in windows.behind)])
+
+
+def _windows(context: Context, node: Node) -> tuple[Value, _Windows]:
     """Returns the input, with a signal made an image of height 1, and the windows."""
     x, kernel = node[0], tuple(node.attributes["kernel_shape"])
     ones = (1,) * len(kernel)
     strides = tuple(node.attributes.get("strides") or ones)
     pads = window_pads(node, x.sizes[2:], kernel, strides, ones)
+    behind = (0,) * len(kernel)
     if node.attributes.get("ceil_mode"):
-        pads = _ceil(x.sizes[2:], kernel, strides, pads)
+        behind = _behind(x.sizes[2:], kernel, strides, pads)
     if len(kernel) == 1:
         x, kernel, strides = context.unsqueeze(x, (2,)), (1, *kernel), (1, *strides)
-        pads = ((0, 0), *pads)
-    return x, kernel, strides, pads
+        pads, behind = ((0, 0), *pads), (0, *behind)
+    return x, _Windows(kernel, strides, pads, behind)
 
 
-def _ceil(sizes: Shape, kernel: tuple[int, ...], strides: tuple[int, ...], pads: _Pairs) -> _Pairs:
-    """Adds the padding behind that makes the last, partial window a whole one."""
+def _behind(
+    sizes: Shape, kernel: tuple[int, ...], strides: tuple[int, ...], pads: _Pairs
+) -> tuple[int, ...]:
+    """Returns what makes the last, partial window of ceil_mode a whole one."""
     found = []
     for size, width, stride, (before, after) in zip(sizes, kernel, strides, pads, strict=True):
-        if not isinstance(size, int):
-            raise UnsupportedError(
-                f"ceil_mode=1 over a dimension ({size or 'unknown'}) that must have a fixed size"
-            )
-        span = size + before + after - width
+        (known,) = static((size,), "the input of a pooling with ceil_mode=1")
+        span = known + before + after - width
         count = -(-span // stride)
         # A window must begin within the input or the padding before it.
-        if count * stride >= size + before:
+        if count * stride >= known + before:
             count -= 1
-        found.append((before, after + max(count * stride - span, 0)))
+        found.append(max(count * stride - span, 0))
     return tuple(found)
 
 

@@ -4,13 +4,13 @@ MindSpore has no recurrent primitive that has both a CPU and an Ascend kernel (i
 and CPU only), so a model checked here would not be the model that runs there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ascend_migrate.converters.mindir.context import Context
-from ascend_migrate.converters.mindir.operators.arithmetic import binary
+from ascend_migrate.converters.mindir.operators.arithmetic import binary, tanh
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import UnsupportedError, Value, static
 
@@ -38,9 +38,13 @@ _State = tuple[Value, Value | None]
 _Step = Callable[[Value, _Direction, _State], _State]
 
 
-def _check(node: Node, steps: int, activations: Sequence[str], *, peephole: int = 7) -> None:
+_PEEPHOLE = 7
+"""Input of LSTM's peephole weights; GRU and RNN have fewer inputs."""
+
+
+def _check(node: Node, *activations: str) -> None:
     found = node.attributes
-    wanted = [str(a.decode() if isinstance(a, bytes) else a) for a in found.get("activations", ())]
+    wanted = list(found.get("activations", ()))
     directions = 2 if found["direction"] == "bidirectional" else 1
     # The schema's default names one activation for each direction, even where there is only one.
     if wanted and wanted[: len(activations) * directions] != list(activations) * directions:
@@ -49,10 +53,11 @@ def _check(node: Node, steps: int, activations: Sequence[str], *, peephole: int 
         if found.get(name):
             raise UnsupportedError(f"{name}={found[name]}")
     lengths = node.optional(4)
-    full = lengths is not None and lengths.constant is not None
-    if lengths is not None and not (full and (np.asarray(lengths.constant) == steps).all()):
-        raise UnsupportedError("sequence_lens; only sequences of full length")
-    if node.optional(peephole) is not None:
+    if lengths is not None:
+        steps = static(node[0].sizes[:1], "the sequence")[0]
+        if lengths.constant is None or (lengths.constant != steps).any():
+            raise UnsupportedError("sequence_lens; only sequences of full length")
+    if node.optional(_PEEPHOLE) is not None:
         raise UnsupportedError("peephole weights")
 
 
@@ -143,7 +148,7 @@ def _gates(context: Context, x: Value, count: int) -> tuple[Value, ...]:
 @operator("LSTM", since=(7, 14, 22))
 def lstm(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__LSTM.html: gates in the order i, o, f, c."""
-    _check(node, *static(node[0].sizes[:1], "the sequence"), ("Sigmoid", "Tanh", "Tanh"))
+    _check(node, "Sigmoid", "Tanh", "Tanh")
 
     def step(taken: Value, direction: _Direction, state: _State) -> _State:
         hidden, cell = state
@@ -151,9 +156,9 @@ def lstm(context: Context, node: Node) -> list[Value]:
         mixed = _affine(context, hidden, direction.recurrent, direction.bias)
         i, o, f, c = _gates(context, binary(context, "Add", taken, mixed), 4)
         i, o, f = (_apply(context, "Sigmoid", gate) for gate in (i, o, f))
-        fresh = binary(context, "Mul", i, _apply(context, "Tanh", c))
+        fresh = binary(context, "Mul", i, tanh(context, c))
         cell = binary(context, "Add", binary(context, "Mul", f, cell), fresh)
-        return binary(context, "Mul", o, _apply(context, "Tanh", cell)), cell
+        return binary(context, "Mul", o, tanh(context, cell)), cell
 
     return _unroll(context, node, 4, step)
 
@@ -161,7 +166,7 @@ def lstm(context: Context, node: Node) -> list[Value]:
 @operator("GRU", since=(7, 14, 22))
 def gru(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__GRU.html: gates in the order z, r, h."""
-    _check(node, *static(node[0].sizes[:1], "the sequence"), ("Sigmoid", "Tanh"))
+    _check(node, "Sigmoid", "Tanh")
     reset_after = bool(node.attributes["linear_before_reset"])
 
     def step(taken: Value, direction: _Direction, state: _State) -> _State:
@@ -184,7 +189,7 @@ def gru(context: Context, node: Node) -> list[Value]:
             r = _apply(context, "Sigmoid", binary(context, "Add", xr, hr))
             inner = _affine(context, binary(context, "Mul", r, hidden), lower, rest)
         z = _apply(context, "Sigmoid", binary(context, "Add", xz, hz))
-        h = _apply(context, "Tanh", binary(context, "Add", xh, inner))
+        h = tanh(context, binary(context, "Add", xh, inner))
         kept = binary(context, "Mul", z, hidden)
         share = binary(context, "Sub", context.like(1, z), z)
         return binary(context, "Add", binary(context, "Mul", share, h), kept), None
@@ -195,15 +200,14 @@ def gru(context: Context, node: Node) -> list[Value]:
 @operator("RNN", since=(7, 14, 22))
 def rnn(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__RNN.html: tanh or relu."""
-    given = node.attributes.get("activations") or ("Tanh",)
-    kind = str(given[0].decode() if isinstance(given[0], bytes) else given[0])
+    kind = str((node.attributes.get("activations") or ["Tanh"])[0])
     if kind not in {"Tanh", "Relu"}:
         raise UnsupportedError(f"activation {kind}")
-    _check(node, *static(node[0].sizes[:1], "the sequence"), (kind,))
-    primitive = "ReLU" if kind == "Relu" else "Tanh"
+    _check(node, kind)
 
     def step(taken: Value, direction: _Direction, state: _State) -> _State:
         mixed = _affine(context, state[0], direction.recurrent, direction.bias)
-        return _apply(context, primitive, binary(context, "Add", taken, mixed)), None
+        total = binary(context, "Add", taken, mixed)
+        return tanh(context, total) if kind == "Tanh" else _apply(context, "ReLU", total), None
 
     return _unroll(context, node, 1, step)[:2]

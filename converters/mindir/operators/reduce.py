@@ -1,6 +1,8 @@
 """Reductions along axes."""
 
-from ascend_migrate.converters.mindir.context import Context
+import ml_dtypes
+
+from ascend_migrate.converters.mindir.context import TYPE_IDS, Context
 from ascend_migrate.converters.mindir.registry import Lowering, Node, operator
 from ascend_migrate.converters.mindir.values import Shape, UnsupportedError, Value
 
@@ -85,12 +87,18 @@ operator("ReduceLogSum", since=_COMPOSED_VERSIONS)(_composed("", "Log"))
 
 @operator("ReduceLogSumExp", since=_COMPOSED_VERSIONS)
 def log_sum_exp(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__ReduceLogSumExp.html, with the maximum taken out."""
+    """https://onnx.ai/onnx/operators/onnx__ReduceLogSumExp.html, with the maximum taken out.
+
+    The maximum is kept finite: of nothing but -inf, the difference would be NaN.
+    """
     x, found = node[0], _axes(node)
     if found is None or not found[0]:
         return x
     axes, keep = found
     top = reduce_axes(context, "ReduceMax", x, axes, keep=True)
+    largest = float(ml_dtypes.finfo(x.dtype).max)  # type: ignore[no-untyped-call]
+    for bound, limit in (("Maximum", -largest), ("Minimum", largest)):
+        top = context.emit(bound, top, context.like(limit, x), dtype=x.dtype, shape=top.shape)
     shifted = context.emit("Sub", x, top, dtype=x.dtype, shape=x.shape)
     total = context.emit("Exp", shifted, dtype=x.dtype, shape=x.shape)
     total = reduce_axes(context, "ReduceSum", total, axes, keep=True)
@@ -108,15 +116,13 @@ def _argument(primitive: str) -> Lowering:
         axis = node.axis(x.rank)
         shape = _reduced(x.shape, (axis,), keep=False)
         # MindSpore's kernel yields int32, which ONNX widens.
-        found = context.emit(primitive, x, axis, _INT32, dtype="int32", shape=shape)
+        int32 = TYPE_IDS["int32"]
+        found = context.emit(primitive, x, axis, int32, dtype="int32", shape=shape)
         wide = context.cast(found, "int64")
         return context.unsqueeze(wide, (axis,)) if node.attributes["keepdims"] else wide
 
     return lower
 
-
-_INT32 = 34
-"""MindSpore's type id of int32."""
 
 operator("ArgMax", since=(1, 11, 12, 13))(_argument("Argmax"))
 operator("ArgMin", since=(1, 11, 12, 13))(_argument("Argmin"))

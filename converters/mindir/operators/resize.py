@@ -1,8 +1,12 @@
 """Resampling of images, natively where MindSpore's grid is exactly ONNX's."""
 
-from ascend_migrate.converters.mindir.context import Context
+from collections.abc import Sequence
+
+from ascend_migrate.converters.mindir.context import Context, known
+from ascend_migrate.converters.mindir.operators.nn import matrices
 from ascend_migrate.converters.mindir.registry import Node, operator
-from ascend_migrate.converters.mindir.values import Element, Shape, UnsupportedError, Value
+from ascend_migrate.converters.mindir.resample import GRIDS, Line, nearest, weights
+from ascend_migrate.converters.mindir.values import Dim, Element, Shape, UnsupportedError, Value
 
 _IMAGE = 4
 """Rank of a batch of images."""
@@ -10,31 +14,25 @@ _IMAGE = 4
 
 @operator("Resize", since=(11, 13, 18, 19))
 def resize(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__Resize.html: the last two dimensions of images."""
-    x = node[0]
-    if node.attributes.get("antialias") or node.attributes.get("axes"):
-        raise UnsupportedError("antialias or axes")
-    signal = x.rank == _IMAGE - 1
-    if x.rank not in {_IMAGE - 1, _IMAGE}:
-        raise UnsupportedError(f"an input of rank {x.rank}")
-    sizes, factors = _target(context, node)
-    image = context.unsqueeze(x, (2,)) if signal else x
-    size = (1, sizes[-1]) if signal else sizes[-2:]
-    factors = factors[2:]
-    shape: Shape = (*image.sizes[:2], *(s if isinstance(s, int) else None for s in size))
-    mode, grid = (
-        str(node.attributes["mode"]),
-        str(node.attributes["coordinate_transformation_mode"]),
-    )
-    if mode == "nearest":
-        _check_nearest(node, grid, factors)
-        name, align, half = "ResizeNearestNeighbor", False, False
-    else:
-        name = {"linear": "ResizeBilinearV2", "cubic": "ResizeBicubic"}[mode]
-        align, half = grid == "align_corners", grid in {"half_pixel", "pytorch_half_pixel"}
-        _check_smooth(node, mode, grid, (image, size))
-    result = context.emit(name, image, tuple(size), align, half, dtype=x.dtype, shape=shape)
-    return context.squeeze(result, (2,)) if signal else result
+    """https://onnx.ai/onnx/operators/onnx__Resize.html."""
+    x, grid = node[0], node.attributes["coordinate_transformation_mode"]
+    if node.attributes.get("antialias") or node.attributes.get("axes") or grid not in GRIDS:
+        raise UnsupportedError(f"antialias, axes, or coordinate_transformation_mode={grid}")
+    target, factors = _target(context, node)
+    lines = [_line(*item) for item in zip(x.sizes, target, factors, strict=True)]
+    # A factor may also move the positions where rounding leaves the size as it was.
+    changed = [
+        axis
+        for axis, line in enumerate(lines)
+        if not _same(x.sizes[axis], target[axis]) or (line is not None and line.rounded)
+    ]
+    native = _native(node, target, factors)
+    rounded = any(line is not None and line.rounded for line in lines)
+    if native and not rounded and x.rank in {_IMAGE - 1, _IMAGE} and min(changed, default=0) > 1:
+        return _image(context, x, target, native)
+    for axis in changed:
+        x = _along(context, node, x, axis, lines[axis])
+    return x
 
 
 def _target(context: Context, node: Node) -> tuple[tuple[Element, ...], tuple[float | None, ...]]:
@@ -45,69 +43,96 @@ def _target(context: Context, node: Node) -> tuple[tuple[Element, ...], tuple[fl
         if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise UnsupportedError("keep_aspect_ratio_policy other than stretch")
         target = context.elements(sizes)
-        factors = tuple(
-            a / b if isinstance(a, int) and isinstance(b, int) else None
-            for a, b in zip(target, x.sizes, strict=True)
-        )
-        return _spatial(node, target, factors)
+        pairs = zip(target, x.sizes, strict=True)
+        return target, tuple(_factor(after, before) for after, before in pairs)
     if scales is None or scales.constant is None:
         raise UnsupportedError("scales are computed when the model runs")
-    given = tuple(float(item) for item in scales.constant.reshape(-1))
-    found: list[Element] = []
-    for axis, factor in enumerate(given):
-        size = context.dim(x, axis)
-        if isinstance(size, int):
-            found.append(int(size * factor))
-        elif factor == int(factor):
-            found.append(context.arithmetic("Mul", size, int(factor)))
-        else:
-            raise UnsupportedError(f"a factor of {factor} on dimension {axis}, which is dynamic")
-    return _spatial(node, tuple(found), given)
+    factors = tuple(float(item) for item in scales.constant.reshape(-1))
+    return tuple(_scaled(context, x, axis, f) for axis, f in enumerate(factors)), factors
 
 
-def _spatial(
-    node: Node, sizes: tuple[Element, ...], factors: tuple[float | None, ...]
-) -> tuple[tuple[Element, ...], tuple[float | None, ...]]:
-    for axis in (0, 1):
-        same = factors[axis] == 1 or _symbol(sizes[axis]) == node[0].sizes[axis]
-        if not same:
-            raise UnsupportedError(f"dimension {axis} is resized too")
-    return sizes, factors
+def _factor(after: Element, before: Dim) -> float | None:
+    if isinstance(after, int) and isinstance(before, int):
+        return after / before
+    return 1.0 if _same(before, after) else None
 
 
-def _symbol(element: Element) -> int | str | None:
-    return element if isinstance(element, int) else element.symbol
+def _same(before: Dim, after: Element) -> bool:
+    return before is not None and before == known((after,))[0]
 
 
-def _check_nearest(node: Node, grid: str, factors: tuple[float | None, ...]) -> None:
-    rounding = str(node.attributes["nearest_mode"])
-    if grid == "asymmetric" and rounding == "floor":
-        return
-    whole = all(f is not None and f >= 1 and f == int(f) for f in factors)
-    # Enlarged by a whole factor, every grid that rounds to the nearest repeats the elements.
-    if whole and grid in {"half_pixel", "pytorch_half_pixel"} and rounding.startswith("round"):
-        return
-    raise UnsupportedError(f"nearest with {grid} and {rounding} by factors {factors}")
+def _scaled(context: Context, x: Value, axis: int, factor: float) -> Element:
+    size = context.dim(x, axis)
+    if isinstance(size, int):
+        return int(size * factor)
+    if factor != int(factor):
+        raise UnsupportedError(
+            f"a factor of {factor} on dimension {axis}, whose size is dynamic; fix it with --input"
+        )
+    return context.arithmetic("Mul", size, int(factor))
 
 
-def _check_smooth(
-    node: Node, mode: str, grid: str, target: tuple[Value, tuple[Element, ...]]
-) -> None:
-    if grid not in {"half_pixel", "pytorch_half_pixel", "align_corners"}:
-        raise UnsupportedError(f"{mode} with {grid}")
-    image, size = target
-    if grid == "pytorch_half_pixel" and any(
-        not isinstance(item, int) or item == 1 != image.sizes[axis + 2]
-        for axis, item in enumerate(size)
-    ):
-        raise UnsupportedError("pytorch_half_pixel with an output size that may be 1")
-    # MindSpore's cubic kernel has the coefficient -0.75 on this grid only, and clamps at the border.
-    if mode == "cubic" and grid != "align_corners":
-        raise UnsupportedError(f"cubic with {grid}")
-    if mode == "cubic" and abs(float(node.attributes["cubic_coeff_a"]) + 0.75) > 1e-7:  # noqa: PLR2004
-        raise UnsupportedError("a cubic coefficient other than -0.75")
-    if mode == "cubic" and node.attributes["exclude_outside"]:
-        raise UnsupportedError("exclude_outside=1")
+def _native(
+    node: Node, target: Sequence[Element], factors: Sequence[float | None]
+) -> tuple[str, bool, bool] | None:
+    """Returns the primitive that samples where ONNX does, and its two flags; None if none does.
+
+    MindSpore computes the factor from the sizes, which a rounded size would make another one.
+    """
+    grid = str(node.attributes["coordinate_transformation_mode"])
+    if node.attributes["mode"] == "nearest":
+        rounding = str(node.attributes["nearest_mode"])
+        whole = all(f is not None and f >= 1 and f == int(f) for f in factors)
+        # Enlarged by a whole factor, every grid that rounds to the nearest repeats the elements.
+        repeats = whole and grid.endswith("half_pixel") and rounding.startswith("round")
+        floors = grid == "asymmetric" and rounding == "floor"
+        return ("ResizeNearestNeighbor", False, False) if repeats or floors else None
+    # Bicubic kernels take their coefficients from a table, and are wrong by 1e-3.
+    if node.attributes["mode"] == "cubic":
+        return None
+    several = all(isinstance(size, int) and size > 1 for size in target[2:])
+    if grid == "half_pixel" or (grid == "pytorch_half_pixel" and several):
+        return "ResizeBilinearV2", False, True
+    return ("ResizeBilinearV2", True, False) if grid == "align_corners" else None
+
+
+def _image(
+    context: Context, x: Value, target: Sequence[Element], native: tuple[str, bool, bool]
+) -> Value:
+    """Resizes a batch of images, or of signals as images of height 1."""
+    signal = x.rank < _IMAGE
+    image = context.unsqueeze(x, (2,)) if signal else x
+    size = (1, target[-1]) if signal else tuple(target[-2:])
+    name, align, half = native
+    shape: Shape = (*image.sizes[:2], *known(size))
+    result = context.emit(name, image, size, align, half, dtype=x.dtype, shape=shape)
+    return context.squeeze(result, (2,)) if signal else result
+
+
+def _line(before: Dim, after: Element, factor: float | None) -> Line | None:
+    if isinstance(before, int) and isinstance(after, int) and factor is not None:
+        return Line(before, after, factor)
+    return None
+
+
+def _along(context: Context, node: Node, x: Value, axis: int, line: Line | None) -> Value:
+    """Resizes one dimension by picking elements or by a product with a matrix of weights."""
+    if line is None:
+        grid = node.attributes["coordinate_transformation_mode"]
+        raise UnsupportedError(
+            f"mode={node.attributes['mode']} with {grid} on dimension {axis}, whose size is "
+            "dynamic; fix it with --input"
+        )
+    if node.attributes["mode"] == "nearest":
+        index = context.constant(nearest(line, node.attributes), "int64")
+        shape = (*x.sizes[:axis], line.target, *x.sizes[axis + 1 :])
+        return context.emit("Gather", x, index, axis, 0, dtype=x.dtype, shape=shape)
+    if not x.floating:
+        raise UnsupportedError(f"mode={node.attributes['mode']} on {x.dtype}")
+    order = [other for other in range(x.rank) if other != axis] + [axis]
+    matrix = context.constant(weights(line, node.attributes), x.dtype)
+    product = matrices(context, context.transpose(x, order), matrix)
+    return context.transpose(product, [order.index(other) for other in range(x.rank)])
 
 
 @operator("DepthToSpace", since=(1, 11, 13))
@@ -117,7 +142,8 @@ def depth_to_space(context: Context, node: Node) -> Value:
     batch, depth, height, width = context.dims(x)
     inner = context.arithmetic("FloorDiv", depth, block * block)
     if node.attributes.get("mode", "DCR") == "CRD":
-        split, order = (batch, inner, block, block, height, width), (0, 1, 4, 2, 5, 3)
+        split: tuple[Element, ...] = (batch, inner, block, block, height, width)
+        order = (0, 1, 4, 2, 5, 3)
     else:
         split, order = (batch, block, block, inner, height, width), (0, 3, 4, 1, 5, 2)
     moved = context.transpose(context.reshape(x, split), order)

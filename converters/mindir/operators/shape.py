@@ -1,18 +1,17 @@
-"""Operators that move elements without computing: shapes, slices, joins, padding."""
+"""Operators that change or compute shapes, repeat, join and generate."""
 
 import numpy as np
 from onnx import numpy_helper
 
 from ascend_migrate.converters.mindir.context import Context, known
-from ascend_migrate.converters.mindir.operators.arithmetic import binary
-from ascend_migrate.converters.mindir.operators.logic import select
+from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import (
     Element,
-    Scalar,
     UnsupportedError,
     Value,
     constant,
+    static,
 )
 
 
@@ -80,7 +79,8 @@ def squeeze(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Squeeze.html."""
     x, axes = node[0], node.integers(1, "axes")
     if axes is None:
-        axes = tuple(axis for axis, item in enumerate(x.sizes) if item == 1)
+        sizes = static(x.sizes, "the input of a Squeeze without axes")
+        axes = tuple(axis for axis, item in enumerate(sizes) if item == 1)
     if x.elements is not None and len(x.elements) == 1:
         return Value(node.name, "int64", (), elements=x.elements)
     return context.squeeze(x, axes)
@@ -111,131 +111,6 @@ def concat(context: Context, node: Node) -> Value:
             pass
     filled = [value for value in values if 0 not in (value.shape or ())] or values[:1]
     return context.concat(filled, int(node.attributes["axis"]))
-
-
-@operator("Split", since=(2, 11, 13, 18))
-def split(context: Context, node: Node) -> list[Value]:
-    """https://onnx.ai/onnx/operators/onnx__Split.html: the last part may be smaller."""
-    x, axis = node[0], node.axis(node[0].rank)
-    sizes, whole, count = node.integers(1, "split"), x.sizes[axis], len(node.outputs)
-    if sizes is None:
-        if not isinstance(whole, int):
-            return _equal_parts(context, x, axis, count)
-        part = -(-whole // count)
-        sizes = tuple(min(part, max(0, whole - part * index)) for index in range(count))
-    if x.elements is not None:
-        bounds = np.cumsum((0, *sizes))
-        return [vector(node, x.elements[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
-    if len(set(sizes)) == 1 and whole == sum(sizes):
-        shape = (*x.sizes[:axis], sizes[0], *x.sizes[axis + 1 :])
-        results = [(x.dtype, shape)] * count
-        return list(context.emit_many("Split", x, axis, count, results=results))
-    starts = [sum(sizes[:index]) for index in range(count)]
-    return [
-        context.slice(x, axis, start, start + width)
-        for start, width in zip(starts, sizes, strict=True)
-    ]
-
-
-def _equal_parts(context: Context, x: Value, axis: int, count: int) -> list[Value]:
-    whole = context.dim(x, axis)
-    rounded = context.arithmetic("Add", whole, count - 1)
-    part = context.arithmetic("FloorDiv", rounded, count)
-    edges = [context.arithmetic("Mul", part, index) for index in range(count)] + [whole]
-    return [context.slice(x, axis, edges[i], edges[i + 1]) for i in range(count)]
-
-
-@operator("Slice", since=(1, 10, 11, 13))
-def slice_(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__Slice.html: bounds are clamped, steps may be < 0."""
-    x = node[0]
-    if node.since == 1:
-        starts: tuple[Element, ...] = tuple(node.attributes["starts"])
-        ends: tuple[Element, ...] = tuple(node.attributes["ends"])
-        axes, steps = tuple(node.attributes.get("axes") or range(len(starts))), (1,) * len(starts)
-    else:
-        starts, ends = context.elements(node[1]), context.elements(node[2])
-        axes = node.integers(3, "axes") or tuple(range(len(starts)))
-        steps = node.integers(4, "steps") or (1,) * len(starts)
-    if x.elements is not None and x.rank == 1 and all(_fixed(v) for v in (*starts, *ends)):
-        return vector(node, x.elements[slice(*map(_number, (starts[0], ends[0], steps[0])))])
-    return _slice(context, x, axes, list(zip(starts, ends, steps, strict=True)))
-
-
-def _fixed(element: Element) -> bool:
-    return isinstance(element, int)
-
-
-def _number(element: Element) -> int:
-    if isinstance(element, Scalar):
-        raise UnsupportedError("a bound is computed when the model runs")
-    return element
-
-
-_FAR = 1 << 31
-"""Bounds beyond this mean "to the end"; MindSpore clamps what lies past the end."""
-
-
-def _slice(
-    context: Context,
-    x: Value,
-    axes: tuple[int, ...],
-    ranges: list[tuple[Element, Element, int]],
-) -> Value:
-    rank = x.rank
-    begin: list[Element] = [0] * rank
-    end: list[Element] = [1] * rank
-    step = [1] * rank
-    whole = set(range(rank))
-    shape = list(x.sizes)
-    for raw, (start, stop, stride) in zip(axes, ranges, strict=True):
-        axis = raw % rank
-        size = x.sizes[axis]
-        if isinstance(start, int) and isinstance(stop, int):
-            if isinstance(size, int):
-                first, last, stride = slice(start, stop, stride).indices(size)  # noqa: PLW2901
-                shape[axis] = len(range(first, last, stride))
-                begin[axis], end[axis], step[axis] = first, last, stride
-                if (first, last, stride) != (0, size, 1) and last >= 0:
-                    whole.discard(axis)
-                continue
-            shape[axis] = None
-            if stride < 0:
-                x = _flip(context, x, axis, (start, stop, stride))
-                shape[axis] = size
-                continue
-            begin[axis], step[axis] = start, stride
-            if stop < _FAR:
-                end[axis] = stop
-                whole.discard(axis)
-            elif start == 0 and stride == 1:
-                shape[axis] = size
-            continue
-        if stride < 0:
-            raise UnsupportedError("a negative step with bounds computed when the model runs")
-        begin[axis], end[axis], step[axis], shape[axis] = start, stop, stride, None
-        if isinstance(stop, int) and stop >= _FAR:
-            end[axis] = 1
-        else:
-            whole.discard(axis)
-        if start == 0 and stride == 1 and isinstance(stop, Scalar):
-            shape[axis] = stop.symbol
-    if len(whole) == rank and not any(begin) and set(step) == {1}:
-        return x
-    mask = sum(1 << axis for axis in whole)
-    arguments = (tuple(begin), tuple(end), tuple(step))
-    return context.emit(
-        "StridedSlice", x, *arguments, end_mask=mask, dtype=x.dtype, shape=tuple(shape)
-    )
-
-
-def _flip(context: Context, x: Value, axis: int, bounds: tuple[int, int, int]) -> Value:
-    start, stop, stride = bounds
-    if (start != -1 and start < _FAR) or stop > -_FAR or stride != -1:
-        raise UnsupportedError(
-            f"a negative step on dimension {axis}, whose size is dynamic; fix it with --input"
-        )
-    return context.emit("ReverseV2", x, (axis,), dtype=x.dtype, shape=x.shape)
 
 
 @operator("Expand", since=(8, 13))
@@ -346,57 +221,3 @@ def _numbers(context: Context, x: Value, axis: int) -> Value:
     if isinstance(size, int):
         return context.constant(np.arange(size), "int64")
     return context.emit("Range", 0, size, 1, dtype="int64", shape=(size.symbol,))
-
-
-@operator("Pad", since=(2, 11, 13, 18, 19, 21, 23, 24, 25))
-def pad(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__Pad.html: negative pads cut."""
-    x = node[0]
-    pads = node.integers(1, "pads")
-    if pads is None:
-        raise UnsupportedError("pads are missing")
-    axes = node.integers(3, "axes") or tuple(range(x.rank))
-    half = len(pads) // 2
-    before, after = [0] * x.rank, [0] * x.rank
-    for index, axis in enumerate(axes):
-        before[axis], after[axis] = pads[index], pads[half + index]
-    value: Value | None = node.optional(2)
-    if node.since == 2:  # noqa: PLR2004 - the value was an attribute
-        value = context.like(node.attributes["value"], x)
-    for axis in range(x.rank):
-        low, high = min(before[axis], 0), min(after[axis], 0)
-        if low or high:
-            stop = context.arithmetic("Add", context.dim(x, axis), high)
-            x = context.slice(x, axis, -low, stop)
-    pairs = [(max(a, 0), max(b, 0)) for a, b in zip(before, after, strict=True)]
-    return pad_pairs(context, x, pairs, str(node.attributes["mode"]), value)
-
-
-def pad_pairs(
-    context: Context,
-    x: Value,
-    pairs: list[tuple[int, int]],
-    mode: str = "constant",
-    value: Value | None = None,
-) -> Value:
-    """Pads each dimension by so many elements before and after."""
-    if not any(a or b for a, b in pairs):
-        return x
-    shape = tuple(
-        s + a + b if isinstance(s, int) else (None if a or b else s)
-        for s, (a, b) in zip(x.sizes, pairs, strict=True)
-    )
-    modes = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "circular"}
-    if mode == "constant":
-        flat = tuple(n for pair in reversed(pairs) for n in pair)
-        fill = value or context.like(0, x)
-        fill = context.squeeze(fill, (0,)) if fill.shape == (1,) else fill
-        return context.emit("PadV3", x, flat, fill, mode="constant", dtype=x.dtype, shape=shape)
-    # MindSpore pads at most the last three dimensions this way, and only below a batch.
-    touched = [axis for axis, pair in enumerate(pairs) if any(pair)]
-    first = touched[0]
-    if x.rank - first > x.rank - 2 + (x.rank <= 1):
-        raise UnsupportedError(f"mode {mode} on dimension {first} of {x.rank}")
-    spatial = pairs[2:] if x.rank > 2 else pairs[1:]  # noqa: PLR2004 - batch and channel
-    flat = tuple(n for pair in reversed(spatial) for n in pair)
-    return context.emit("PadV3", x, flat, None, mode=modes[mode], dtype=x.dtype, shape=shape)

@@ -1,0 +1,63 @@
+"""Padding."""
+
+from ascend_migrate.converters.mindir.context import Context
+from ascend_migrate.converters.mindir.registry import Node, operator
+from ascend_migrate.converters.mindir.values import UnsupportedError, Value
+
+
+@operator("Pad", since=(2, 11, 13, 18, 19, 21, 23, 24, 25))
+def pad(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Pad.html: negative pads cut."""
+    x = node[0]
+    pads = node.integers(1, "pads")
+    if pads is None:
+        raise UnsupportedError("pads are missing")
+    axes = node.integers(3, "axes") or tuple(range(x.rank))
+    half = len(pads) // 2
+    before, after = [0] * x.rank, [0] * x.rank
+    for index, axis in enumerate(axes):
+        before[axis], after[axis] = pads[index], pads[half + index]
+    value: Value | None = node.optional(2)
+    if node.since == 2:  # noqa: PLR2004 - the value was an attribute
+        value = context.like(node.attributes["value"], x)
+    for axis in range(x.rank):
+        low, high = min(before[axis], 0), min(after[axis], 0)
+        if low or high:
+            stop = context.arithmetic("Add", context.dim(x, axis), high)
+            x = context.slice(x, axis, -low, stop)
+    pairs = [(max(a, 0), max(b, 0)) for a, b in zip(before, after, strict=True)]
+    return pad_pairs(context, x, pairs, str(node.attributes["mode"]), value)
+
+
+def pad_pairs(
+    context: Context,
+    x: Value,
+    pairs: list[tuple[int, int]],
+    mode: str = "constant",
+    value: Value | None = None,
+) -> Value:
+    """Pads each dimension by so many elements before and after."""
+    if not any(a or b for a, b in pairs):
+        return x
+    shape = tuple(
+        s + a + b if isinstance(s, int) else (None if a or b else s)
+        for s, (a, b) in zip(x.sizes, pairs, strict=True)
+    )
+    modes = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "circular"}
+    if mode == "constant":
+        flat = tuple(n for pair in reversed(pairs) for n in pair)
+        fill = value or context.like(0, x)
+        fill = context.squeeze(fill, (0,)) if fill.shape == (1,) else fill
+        return context.emit("PadV3", x, flat, fill, mode="constant", dtype=x.dtype, shape=shape)
+    # MindSpore pads at most the last three dimensions this way, and only below batch and channel.
+    first = next(axis for axis, pair in enumerate(pairs) if any(pair))
+    if x.rank - first > 3:  # noqa: PLR2004
+        raise UnsupportedError(f"mode {mode} on dimension {first} of {x.rank}")
+    if first < 2:  # noqa: PLR2004
+        front = tuple(range(2 - first))
+        inner = context.unsqueeze(x, front)
+        return context.squeeze(
+            pad_pairs(context, inner, [*[(0, 0)] * len(front), *pairs], mode), front
+        )
+    flat = tuple(n for pair in reversed(pairs[2:]) for n in pair)
+    return context.emit("PadV3", x, flat, None, mode=modes[mode], dtype=x.dtype, shape=shape)

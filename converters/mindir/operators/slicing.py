@@ -1,0 +1,135 @@
+"""Taking parts of a tensor."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from ascend_migrate.converters.mindir.context import Context
+from ascend_migrate.converters.mindir.operators.shape import vector
+from ascend_migrate.converters.mindir.registry import Node, operator
+from ascend_migrate.converters.mindir.values import Element, Scalar, UnsupportedError, Value
+
+
+@operator("Split", since=(2, 11, 13, 18))
+def split(context: Context, node: Node) -> list[Value]:
+    """https://onnx.ai/onnx/operators/onnx__Split.html: the last part may be smaller."""
+    x, axis = node[0], node.axis(node[0].rank)
+    sizes, whole, count = node.integers(1, "split"), x.sizes[axis], len(node.outputs)
+    if sizes is None:
+        if not isinstance(whole, int):
+            return _equal_parts(context, x, axis, count)
+        part = -(-whole // count)
+        sizes = tuple(min(part, max(0, whole - part * index)) for index in range(count))
+    if x.elements is not None:
+        bounds = np.cumsum((0, *sizes))
+        return [vector(node, x.elements[a:b]) for a, b in pairwise(bounds)]
+    if len(set(sizes)) == 1 and whole == sum(sizes):
+        shape = (*x.sizes[:axis], sizes[0], *x.sizes[axis + 1 :])
+        results = [(x.dtype, shape)] * count
+        return list(context.emit_many("Split", x, axis, count, results=results))
+    starts = [sum(sizes[:index]) for index in range(count)]
+    return [
+        context.slice(x, axis, start, start + width)
+        for start, width in zip(starts, sizes, strict=True)
+    ]
+
+
+def _equal_parts(context: Context, x: Value, axis: int, count: int) -> list[Value]:
+    whole = context.dim(x, axis)
+    rounded = context.arithmetic("Add", whole, count - 1)
+    part = context.arithmetic("FloorDiv", rounded, count)
+    edges = [context.arithmetic("Mul", part, index) for index in range(count)] + [whole]
+    return [context.slice(x, axis, edges[i], edges[i + 1]) for i in range(count)]
+
+
+@operator("Slice", since=(1, 10, 11, 13))
+def slice_(context: Context, node: Node) -> Value:
+    """https://onnx.ai/onnx/operators/onnx__Slice.html: bounds are clamped, steps may be < 0."""
+    x = node[0]
+    if node.since == 1:
+        starts: tuple[Element, ...] = tuple(node.attributes["starts"])
+        ends: tuple[Element, ...] = tuple(node.attributes["ends"])
+        axes, steps = tuple(node.attributes.get("axes") or range(len(starts))), (1,) * len(starts)
+    else:
+        starts, ends = context.elements(node[1]), context.elements(node[2])
+        axes = node.integers(3, "axes") or tuple(range(len(starts)))
+        steps = node.integers(4, "steps") or (1,) * len(starts)
+    if x.elements is not None and x.rank == 1 and all(_fixed(v) for v in (*starts, *ends)):
+        return vector(node, x.elements[slice(*map(_number, (starts[0], ends[0], steps[0])))])
+    return _slice(context, x, axes, list(zip(starts, ends, steps, strict=True)))
+
+
+def _fixed(element: Element) -> bool:
+    return isinstance(element, int)
+
+
+def _number(element: Element) -> int:
+    if isinstance(element, Scalar):
+        raise UnsupportedError("a bound is computed when the model runs")
+    return element
+
+
+_FAR = 1 << 31
+"""Bounds beyond this mean "to the end"; MindSpore clamps what lies past the end."""
+
+
+def _slice(
+    context: Context,
+    x: Value,
+    axes: tuple[int, ...],
+    ranges: list[tuple[Element, Element, int]],
+) -> Value:
+    rank = x.rank
+    begin: list[Element] = [0] * rank
+    end: list[Element] = [1] * rank
+    step = [1] * rank
+    whole = set(range(rank))
+    shape = list(x.sizes)
+    for raw, (start, stop, stride) in zip(axes, ranges, strict=True):
+        axis = raw % rank
+        size = x.sizes[axis]
+        if isinstance(start, int) and isinstance(stop, int):
+            if isinstance(size, int):
+                first, last, stride = slice(start, stop, stride).indices(size)  # noqa: PLW2901
+                shape[axis] = len(range(first, last, stride))
+                begin[axis], end[axis], step[axis] = first, last, stride
+                if (first, last, stride) != (0, size, 1) and last >= 0:
+                    whole.discard(axis)
+                continue
+            shape[axis] = None
+            if stride < 0:
+                x = _flip(context, x, axis, (start, stop, stride))
+                shape[axis] = size
+                continue
+            begin[axis], step[axis] = start, stride
+            if stop < _FAR:
+                end[axis] = stop
+                whole.discard(axis)
+            elif start == 0 and stride == 1:
+                shape[axis] = size
+            continue
+        if stride < 0:
+            raise UnsupportedError("a negative step with bounds computed when the model runs")
+        begin[axis], end[axis], step[axis], shape[axis] = start, stop, stride, None
+        if isinstance(stop, int) and stop >= _FAR:
+            end[axis] = 1
+        else:
+            whole.discard(axis)
+        if start == 0 and stride == 1 and isinstance(stop, Scalar):
+            shape[axis] = stop.symbol
+    if len(whole) == rank and not any(begin) and set(step) == {1}:
+        return x
+    mask = sum(1 << axis for axis in whole)
+    arguments = (tuple(begin), tuple(end), tuple(step))
+    return context.emit(
+        "StridedSlice", x, *arguments, end_mask=mask, dtype=x.dtype, shape=tuple(shape)
+    )
+
+
+def _flip(context: Context, x: Value, axis: int, bounds: tuple[int, int, int]) -> Value:
+    start, stop, stride = bounds
+    if (start != -1 and start < _FAR) or stop > -_FAR or stride != -1:
+        raise UnsupportedError(
+            f"a negative step on dimension {axis}, whose size is dynamic; fix it with --input"
+        )
+    return context.emit("ReverseV2", x, (axis,), dtype=x.dtype, shape=x.shape)

@@ -1,0 +1,193 @@
+"""The golden file: inputs, the original's outputs, and what is needed to judge against them.
+
+One safetensors file, so that an original recorded on one machine is judged against on another,
+without its code::
+
+    CASE/input/NAME       what the model was fed
+    CASE/own/NAME         what it returned, in its own precision
+    CASE/again/NAME       what it returned to the same inputs later; only where that differs
+    CASE/exact/NAME       what its float64 twin returned; absent where there is none
+
+CASE is the case's number; the metadata hold the rest as canonical JSON.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ascend_migrate.pipeline import durable
+from ascend_migrate.pipeline.digest import canonical_json, file_digest
+from ascend_migrate.pipeline.errors import EvidenceError, ModelError
+from ascend_migrate.validators.cases import Array, Case, Feeds
+from ascend_migrate.validators.ledger import Weight
+from ascend_migrate.validators.original import NoExactTwinError, Original, Outputs
+
+SCHEMA = "ascend-migrate/golden/1"
+_KEY = "ascend_migrate.golden"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One case as the original answered it.
+
+    Attributes:
+        name: of the case.
+        feeds: inputs.
+        own: outputs in the original's own precision.
+        again: outputs of a later call with the same inputs; equal to ``own`` bit for bit unless
+            the model remembers something.
+        exact: outputs of the float64 twin; None where there is none.
+    """
+
+    name: str
+    feeds: Feeds
+    own: Outputs
+    again: Outputs
+    exact: Outputs | None
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """What an artifact is judged against.
+
+    Attributes:
+        source: digest of the source.
+        digest: of the golden file.
+        cases: what was fed and returned.
+        weights: every tensor of the source.
+        about: library versions, device, precision flags.
+        no_exact: why there is no float64 twin; empty where there is one.
+    """
+
+    source: str
+    digest: str
+    cases: tuple[Recorded, ...]
+    weights: Mapping[str, Weight]
+    about: Mapping[str, str]
+    no_exact: str
+
+
+def capture(original: Original, cases: Sequence[Case], path: Path, *, source: str) -> list[str]:
+    """Runs the original and writes the golden file ``path``.
+
+    Args:
+        original: what to run.
+        cases: what to feed it.
+        path: file to write, atomically.
+        source: digest of the source.
+
+    Returns:
+        The names of the cases.
+
+    Raises:
+        ModelError: the original cannot be built, or fails on a case.
+        StoreError: the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    # In this order on one loaded model: what a call leaves behind shows in the second round.
+    session = original.session()
+    own = [_called(session, case) for case in cases]
+    again = [_called(session, case) for case in cases]
+    exact, no_exact = _exact(original, cases)
+    tensors: dict[str, Array] = {}
+    for index, case in enumerate(cases):
+        differing = {n: a for n, a in again[index].items() if not same_bits(a, own[index][n])}
+        groups = {"input": case.feeds, "own": own[index], "again": differing}
+        if exact is not None:
+            groups["exact"] = exact[index]
+        for group, arrays in groups.items():
+            tensors |= {
+                f"{index}/{group}/{name}": np.ascontiguousarray(array)
+                for name, array in arrays.items()
+            }
+    document = {
+        "schema": SCHEMA,
+        "source": source,
+        "cases": [case.name for case in cases],
+        "weights": {n: w.to_json() for n, w in original.weights(cases[0].feeds).items()},
+        "about": dict(original.about()),
+        "no_exact": no_exact,
+    }
+    durable.write_file(path, save(tensors, {_KEY: canonical_json(document).decode()}))
+    return [case.name for case in cases]
+
+
+def read_golden(path: Path) -> Golden:
+    """Reads a golden file.
+
+    Raises:
+        EvidenceError: it is missing, damaged, or of a version that this release does not know.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    digest = _digest(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            document = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if document.get("schema") != SCHEMA:
+            raise EvidenceError(
+                f"{path}: not a golden file of this release ({SCHEMA}); record it with `capture`"
+            )
+        names = document["cases"]
+        return Golden(
+            source=str(document["source"]),
+            digest=digest,
+            cases=tuple(_recorded(i, str(name), arrays) for i, name in enumerate(names)),
+            weights={n: Weight.from_json(w) for n, w in document["weights"].items()},
+            about={str(k): str(v) for k, v in document["about"].items()},
+            no_exact=str(document["no_exact"]),
+        )
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise EvidenceError(
+            f"{path}: damaged golden file ({reason}); record it again with `capture`"
+        ) from error
+
+
+def same_bits(one: Array, other: Array) -> bool:
+    """Whether two arrays have the same type, sizes and bytes; NaN equals itself."""
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )
+
+
+def _called(session: Any, case: Case) -> Outputs:
+    try:
+        outputs: Outputs = session(case.feeds)
+    except ModelError as error:
+        raise ModelError(f"case {case.name!r}: {error}") from error
+    return outputs
+
+
+def _exact(original: Original, cases: Sequence[Case]) -> tuple[list[Outputs] | None, str]:
+    """Runs the float64 twin on every case; None and the reason where there is none."""
+    try:
+        session = original.exact()
+        return [session(case.feeds) for case in cases], ""
+    except NoExactTwinError as error:
+        return None, str(error)
+    except ModelError as error:
+        # The original itself ran: only its twin fails, for want of a float64 kernel.
+        return None, str(error)
+
+
+def _recorded(index: int, name: str, arrays: Mapping[str, Array]) -> Recorded:
+    def group(label: str) -> dict[str, Array]:
+        prefix = f"{index}/{label}/"
+        return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+    own = group("own")
+    return Recorded(name, group("input"), own, own | group("again"), group("exact") or None)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror}") from error

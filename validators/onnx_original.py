@@ -1,0 +1,98 @@
+"""An ONNX file as the original: onnxruntime on the file as it is, and its float64 twin."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ascend_migrate.pipeline.errors import CheckError, ModelError
+from ascend_migrate.validators import onnx_runner
+from ascend_migrate.validators.cases import Feeds
+from ascend_migrate.validators.ledger import Weight
+from ascend_migrate.validators.onnx_float64 import widened
+from ascend_migrate.validators.original import NoExactTwinError, Original, Outputs, Session
+from ascend_migrate.validators.stored_weights import onnx_weights
+
+
+class OnnxOriginal(Original):
+    """The graph in the file ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def session(self) -> Session:
+        """Returns the graph on onnxruntime."""
+        try:
+            runner = onnx_runner.OnnxRunner(self._path)
+        except CheckError as error:
+            raise ModelError(str(error)) from error
+
+        def call(feeds: Feeds) -> Outputs:
+            try:
+                return runner.run(feeds)
+            except CheckError as error:
+                raise ModelError(f"{error}; narrow the ranges of the inputs") from error
+
+        return call
+
+    def exact(self) -> Session:
+        """Returns the twin on onnxruntime or, where that lacks a kernel, on ONNX's reference."""
+        model = widened(self._path)
+        run = _session_of(model, self._path)
+
+        def call(feeds: Feeds) -> Outputs:
+            return run({name: _wide(array) for name, array in feeds.items()})
+
+        return call
+
+    def weights(self, feeds: Feeds) -> Mapping[str, Weight]:
+        """Returns the initializers; the graph reads those that a node names."""
+        from ascend_migrate.pipeline.onnx_signature import load_graph
+
+        del feeds
+        read = {name for node in load_graph(self._path).graph.node for name in node.input}
+        return {
+            item.name: Weight.of(item.dtype, item.array, used=item.name in read)
+            for item in onnx_weights(self._path)
+        }
+
+    def about(self) -> Mapping[str, str]:
+        """Returns what decides the numbers beside the graph."""
+        import onnxruntime
+
+        return {"runtime": f"onnxruntime {onnxruntime.__version__}", "device": "cpu"}
+
+
+def _session_of(model: Any, path: Path) -> Session:
+    try:
+        loaded = onnx_runner.session(model.SerializeToString(), str(path))
+    except (CheckError, ValueError):  # a missing kernel; above 2 GiB, protobuf's limit
+        return _reference(model)
+    return lambda feeds: onnx_runner.run(loaded, feeds, str(path))
+
+
+def _reference(model: Any) -> Session:
+    from onnx.reference import ReferenceEvaluator
+
+    # Python code without declared errors: whatever it raises, there is no twin.
+    try:
+        evaluator = ReferenceEvaluator(model)
+    except Exception as error:
+        raise NoExactTwinError(f"no runtime here runs it in float64 ({error})") from error
+    names = [item.name for item in model.graph.output]
+
+    def call(feeds: Feeds) -> Outputs:
+        try:
+            with np.errstate(all="ignore"):
+                values = evaluator.run(names, feeds)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise NoExactTwinError(f"no runtime here runs it in float64 ({reason})") from error
+        return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
+
+    return call
+
+
+def _wide(array: Any) -> Any:
+    return array if array.dtype.kind in "biu" else array.astype(np.float64)

@@ -1,0 +1,128 @@
+"""Runs an ONNX artifact with onnxruntime, as it would be served, on the CPU."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
+from ascend_migrate.pipeline.errors import CheckError
+from ascend_migrate.pipeline.records import Artifact
+from ascend_migrate.validators.cases import Array
+
+PROVIDER = "CPUExecutionProvider"
+_REASON = 300
+"""Characters of onnxruntime's message that are passed on."""
+
+
+class OnnxRunner:
+    """One ONNX graph, loaded once and run as often as wanted.
+
+    Args:
+        artifact: an ONNX artifact, or the path of a .onnx file.
+        timeout: is there for the sake of the other runners; onnxruntime cannot be interrupted.
+
+    Raises:
+        CheckError: onnxruntime refuses the graph, or would not run it on the CPU.
+    """
+
+    name = "onnxruntime-cpu"
+
+    def __init__(self, artifact: Artifact | Path, *, timeout: float = 600.0) -> None:
+        del timeout
+        self._path = artifact.path if isinstance(artifact, Artifact) else artifact
+        self._session = session(str(self._path), str(self._path))
+        # Another provider taking part would make this a statement about another machine.
+        if self._session.get_providers() != [PROVIDER]:
+            raise CheckError(f"{self._path}: onnxruntime chose {self._session.get_providers()}")
+        self.outputs: Sequence[str] = [item.name for item in self._session.get_outputs()]
+        self._kinds = {item.name: item.type for item in self._session.get_inputs()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the session."""
+        self._session = None
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs the graph once.
+
+        Args:
+            feeds: one array for each input, by the graph's names.
+
+        Raises:
+            CheckError: the feeds do not fit the graph, or onnxruntime refuses to run it.
+        """
+        missing = [name for name in self._kinds if name not in feeds]
+        extra = [name for name in feeds if name not in self._kinds]
+        if missing or extra:
+            raise CheckError(
+                f"{self._path}: inputs missing: {missing}, not in the graph: {extra}; "
+                f"the graph has {list(self._kinds)}"
+            )
+        return run(self._session, feeds, str(self._path))
+
+
+def session(model: str | bytes, subject: str) -> Any:
+    """Loads a model on the CPU.
+
+    Raises:
+        CheckError: onnxruntime refuses it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
+    # onnxruntime's own classes derive from Exception directly, and from RuntimeError.
+    except Exception as error:
+        raise CheckError(f"{subject}: onnxruntime does not load it: {_first_line(error)}") from None
+
+
+def run(loaded: Any, feeds: Mapping[str, Array], subject: str) -> dict[str, Array]:
+    """Runs a session; outputs by name.
+
+    Raises:
+        CheckError: onnxruntime refuses.
+    """
+    names = [item.name for item in loaded.get_outputs()]
+    try:
+        values = loaded.run_with_ort_values(
+            names, {name: _value(array) for name, array in feeds.items()}
+        )
+    except Exception as error:
+        raise CheckError(f"{subject}: onnxruntime does not run it: {_first_line(error)}") from None
+    return {name: _array(value) for name, value in zip(names, values, strict=True)}
+
+
+def _value(array: Array) -> Any:
+    from onnxruntime import OrtValue
+
+    if array.dtype == numpy_dtype("bfloat16"):
+        code = BY_NAME["bfloat16"].onnx
+        return OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), code)
+    return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+
+
+def _array(value: Any) -> Array:
+    found: Array = value.numpy()
+    if value.element_type() == BY_NAME["bfloat16"].onnx and found.dtype == np.uint16:
+        return found.view(numpy_dtype("bfloat16"))
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return text[:_REASON] or type(error).__name__

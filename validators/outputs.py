@@ -1,0 +1,188 @@
+"""Comparing one output over all cases with the original and its float64 twin.
+
+Every comparison is spelled so that NaN fails.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ascend_migrate.pipeline.dtypes import BY_NAME
+from ascend_migrate.pipeline.records import Finding, Form, Outcome
+from ascend_migrate.validators.cases import Array
+from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS, Limit, allowed
+
+CLOSE = "outputs.close"
+PEAK = "outputs.peak"
+
+_Wide = NDArray[np.float64]
+Metric = Callable[[_Wide], float]
+"""The size of a difference, or of an output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One output of one case.
+
+    Attributes:
+        case: its name.
+        own: what the original returned, in its own precision.
+        exact: what its float64 twin returned; ``own`` where there is none.
+        found: what the artifact returned; of the same sizes.
+    """
+
+    case: str
+    own: Array
+    exact: Array
+    found: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Distances:
+    """What one metric says about one case.
+
+    Attributes:
+        case: its name.
+        noise: from the original to its twin.
+        found: from the artifact to the twin.
+        scale: size of the twin's output.
+    """
+
+    case: str
+    noise: float
+    found: float
+    scale: float
+
+
+def compare(form: Form, output: str, answers: Sequence[Answer]) -> list[Finding]:
+    """Returns what the answers to all cases say about one output."""
+    if answers[0].own.dtype.kind in "biu":
+        return [_discrete(form, output, answers)]
+    strange = _nonfinite(answers)
+    if strange:
+        return [Finding(CLOSE, form, output, Outcome.FAIL, note=strange)]
+    epsilon = BY_NAME[answers[0].own.dtype.name].epsilon
+    if epsilon is None:
+        raise TypeError(f"{answers[0].own.dtype} is no floating type")
+    means = [_distances(answer, _mean_square) for answer in answers]
+    peaks = [_distances(answer, _largest) for answer in answers]
+    return [
+        _verdict(CLOSE, form, output, means, NOISE_RMS, epsilon),
+        _verdict(PEAK, form, output, peaks, NOISE_PEAK, epsilon),
+    ]
+
+
+def limits(answers: Sequence[tuple[Array, Array]], factor: Limit) -> list[float]:
+    """Returns the largest distance that passes in each case, relative to nothing.
+
+    Args:
+        answers: the original's output and its twin's, for each case.
+        factor: `NOISE_RMS` or `NOISE_PEAK`.
+    """
+    metric = _largest if factor is NOISE_PEAK else _mean_square
+    found = [_distances(Answer("", own, exact, own), metric) for own, exact in answers]
+    return _limits(found, factor, BY_NAME[answers[0][0].dtype.name].epsilon or 0.0)
+
+
+def _limits(distances: Sequence[_Distances], factor: Limit, epsilon: float) -> list[float]:
+    """Judges each case by its own noise or the usual relative noise, whichever is larger.
+
+    One case alone may round luckily, and a saturated one is nearly constant; the median over the
+    cases is what the model usually does, and unlike the largest it is not set by one odd case.
+    """
+    usual_scale = float(np.median([d.scale for d in distances]))
+    relative = [d.noise / d.scale for d in distances if d.scale > 0]
+    usual_noise = float(np.median(relative)) if relative else 0.0
+    return [
+        allowed(max(d.noise, usual_noise * d.scale), max(d.scale, usual_scale), epsilon, factor)
+        for d in distances
+    ]
+
+
+def _verdict(
+    check: str,
+    form: Form,
+    output: str,
+    distances: Sequence[_Distances],
+    factor: Limit,
+    epsilon: float,
+) -> Finding:
+    """Returns the case that used most of its limit, relative to the size of that output."""
+    worst: Finding | None = None
+    most = -1.0
+    for item, limit in zip(distances, _limits(distances, factor, epsilon), strict=True):
+        passed = item.found <= limit
+        used = item.found / limit if limit else (0.0 if passed else np.inf)
+        if worst is not None and (not used > most) and passed:
+            continue
+        scale = item.scale or 1.0
+        note = (
+            f"worst of {len(distances)} cases: {item.case}; the original's own noise there is "
+            f"{item.noise / scale:.2g}"
+        )
+        outcome = Outcome.PASS if passed else Outcome.FAIL
+        if worst is None or used > most:
+            most = used
+            worst = Finding(check, form, output, outcome, item.found / scale, limit / scale, note)
+    if worst is None:
+        return Finding(check, form, output, Outcome.FAIL, note="no case was compared")
+    return worst
+
+
+def _distances(answer: Answer, metric: Metric) -> _Distances:
+    own, exact, found = (_wide(a) for a in (answer.own, answer.exact, answer.found))
+    kept = np.isfinite(own) & np.isfinite(exact) & np.isfinite(found)
+    own, exact, found = own[kept], exact[kept], found[kept]
+    return _Distances(answer.case, metric(own - exact), metric(found - exact), metric(exact))
+
+
+def _wide(array: Array) -> _Wide:
+    """Returns the array as float64; a complex number as two reals."""
+    if array.dtype.kind == "c":
+        array = np.ascontiguousarray(array).astype(np.complex128).view(np.float64)
+    return array.astype(np.float64)
+
+
+def _mean_square(array: _Wide) -> float:
+    return float(np.sqrt(np.mean(np.square(array)))) if array.size else 0.0
+
+
+def _largest(array: _Wide) -> float:
+    return float(np.max(np.abs(array))) if array.size else 0.0
+
+
+def _nonfinite(answers: Sequence[Answer]) -> str:
+    """Says where NaN and infinities are not those of the original, or that nothing is left."""
+    compared = 0
+    for answer in answers:
+        own, found = _wide(answer.own), _wide(answer.found)
+        for name, test in (("NaN", np.isnan), ("+Inf", np.isposinf), ("-Inf", np.isneginf)):
+            differing = int(np.count_nonzero(test(own) != test(found)))
+            if differing:
+                return (
+                    f"case {answer.case}: {differing} of {own.size} elements are {name} on one "
+                    "side only"
+                )
+        compared += int(np.count_nonzero(np.isfinite(own)))
+    return "" if compared else "not one finite element was compared"
+
+
+def _discrete(form: Form, output: str, answers: Sequence[Answer]) -> Finding:
+    """Integers and bools are equal wherever the original and its twin agree on them."""
+    wrong = undecided = compared = 0
+    where = ""
+    for answer in answers:
+        decided = answer.own == answer.exact.astype(answer.own.dtype)
+        undecided += int(np.count_nonzero(~decided))
+        compared += int(np.count_nonzero(decided))
+        bad = int(np.count_nonzero(decided & (answer.found != answer.own)))
+        where = where or (answer.case if bad else "")
+        wrong += bad
+    note = f"{wrong} of {compared} elements differ"
+    note += f", first in case {where}" if where else ""
+    note += f"; {undecided} that rounding decides were left out" if undecided else ""
+    outcome = Outcome.PASS if wrong == 0 and compared else Outcome.FAIL
+    share = wrong / compared if compared else None
+    return Finding(CLOSE, form, output, outcome, share, 0.0, note)

@@ -1,0 +1,142 @@
+"""The original model in PyTorch, built anew: in its own precision, or widened to float64."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ascend_migrate.pipeline.checkpoint import Checkpoint
+from ascend_migrate.pipeline.checkpoint.state_dict import common_prefix
+from ascend_migrate.pipeline.dtypes import numpy_dtype
+from ascend_migrate.pipeline.errors import ModelError
+from ascend_migrate.pipeline.model_call import called_by_name, named_outputs
+from ascend_migrate.validators.cases import Array, Feeds
+from ascend_migrate.validators.ledger import Weight, weights_of_checkpoint
+from ascend_migrate.validators.original import Original, Outputs, Session
+
+if TYPE_CHECKING:
+    import torch
+
+_REASON = 300
+"""Characters of a foreign error message that are passed on."""
+
+
+class TorchOriginal(Original):
+    """The model that ``build`` returns, a new one for each session.
+
+    Args:
+        build: makes the model with the checkpoint's weights, in eval mode.
+        checkpoint: where the weights come from, for the ledger.
+    """
+
+    def __init__(self, build: Callable[[], "torch.nn.Module"], checkpoint: Checkpoint) -> None:
+        self._build = build
+        self._checkpoint = checkpoint
+
+    def session(self) -> Session:
+        """Returns the model as it was trained; what it keeps in itself lives as long."""
+        model = self._build()
+        return lambda feeds: _call(model, feeds)
+
+    def exact(self) -> Session:
+        """Returns the model with every float widened to float64."""
+        from ascend_migrate.validators.torch_float64 import widened, widening
+
+        model = widened(self._build())
+
+        def call(feeds: Feeds) -> Outputs:
+            with widening():
+                return _call(model, feeds)
+
+        return call
+
+    def weights(self, feeds: Feeds) -> Mapping[str, Weight]:
+        """Returns every tensor of the checkpoint, and whether a call reads it."""
+        model = self._build()
+        state = model.state_dict(keep_vars=True)
+        with _recorded_storages() as touched:
+            _call(model, feeds)
+        prefix = common_prefix(state)
+        used = {
+            spelling
+            for name, tensor in state.items()
+            if tensor.untyped_storage().data_ptr() in touched
+            for spelling in (name, name.removeprefix(prefix))
+        }
+        return weights_of_checkpoint(self._checkpoint, used)
+
+    def about(self) -> Mapping[str, str]:
+        """Returns what decides the numbers beside the model: library, device, precision flags."""
+        import torch
+
+        return {
+            "runtime": f"torch {torch.__version__}",
+            "device": "cpu",
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        }
+
+
+def _call(model: "torch.nn.Module", feeds: Feeds) -> Outputs:
+    import torch
+
+    tensors = {name: to_torch(array) for name, array in feeds.items()}
+    # User code may print, and may raise anything; this is the seam where it meets ours.
+    with torch.no_grad(), redirect_stdout(sys.stderr):
+        try:
+            if called_by_name(model, list(feeds)):
+                result = model(**tensors)
+            else:
+                result = model(*tensors.values())
+        except Exception as error:
+            reason = " ".join(str(error).split())[:_REASON]
+            raise ModelError(
+                f"{type(model).__name__} fails on inputs of the declared sizes and values "
+                f"({type(error).__name__}: {reason}); narrow the ranges of the inputs"
+            ) from error
+    return {name: to_numpy(tensor) for name, tensor in named_outputs(result, feeds).items()}
+
+
+def to_torch(array: Array) -> "torch.Tensor":
+    """Returns a copy of ``array`` as a tensor of the same type and bits."""
+    import torch
+
+    if array.dtype == numpy_dtype("bfloat16"):
+        # NumPy and torch share no such type: the bits travel as integers.
+        return torch.from_numpy(array.view(np.uint16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.copy())
+
+
+def to_numpy(tensor: "torch.Tensor") -> Array:
+    """Returns a copy of ``tensor`` as a C-contiguous array of the same type and bits."""
+    import torch
+
+    plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().clone()
+    if plain.dtype == torch.bfloat16:
+        bits: Array = plain.view(torch.uint16).numpy()
+        return bits.view(numpy_dtype("bfloat16"))
+    found: Array = plain.numpy()
+    return found
+
+
+@contextmanager
+def _recorded_storages() -> Iterator[set[int]]:
+    """Collects the address of every storage that an operator reads while it is open."""
+    import torch
+    from torch.utils import _pytree as pytree
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    touched: set[int] = set()
+
+    class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch is untyped here
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            for leaf in pytree.tree_leaves((args, kwargs)):
+                if isinstance(leaf, torch.Tensor):
+                    touched.add(leaf.untyped_storage().data_ptr())
+            return func(*args, **(kwargs or {}))
+
+    with Recorder():  # type: ignore[no-untyped-call]
+        yield touched
