@@ -77,6 +77,13 @@ def make_cases(inputs: Sequence[InputSpec], *, seed: int, count: int) -> tuple[C
     return tuple(_distinct(cases))
 
 
+def widened_array(array: Array) -> Array:
+    """Returns floats as float64, complex numbers as complex128, and everything else as it is."""
+    if array.dtype.kind == "c":
+        return array.astype(np.complex128)
+    return array if array.dtype.kind in "biu" else array.astype(np.float64)
+
+
 def load_samples(path: Path, inputs: Sequence[InputSpec]) -> tuple[Case, ...]:
     """Reads one case from a file with an array for each input.
 

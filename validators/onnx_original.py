@@ -8,7 +8,7 @@ import numpy as np
 
 from ascend_migrate.pipeline.errors import CheckError, ModelError
 from ascend_migrate.validators import onnx_runner
-from ascend_migrate.validators.cases import Feeds
+from ascend_migrate.validators.cases import Feeds, widened_array
 from ascend_migrate.validators.ledger import Weight
 from ascend_migrate.validators.onnx_float64 import widened
 from ascend_migrate.validators.original import NoExactTwinError, Original, Outputs, Session
@@ -42,7 +42,7 @@ class OnnxOriginal(Original):
         run = _session_of(model, self._path)
 
         def call(feeds: Feeds) -> Outputs:
-            return run({name: _wide(array) for name, array in feeds.items()})
+            return run({name: widened_array(array) for name, array in feeds.items()})
 
         return call
 
@@ -65,11 +65,22 @@ class OnnxOriginal(Original):
 
 
 def _session_of(model: Any, path: Path) -> Session:
+    """Prefers onnxruntime; some of its kernels say only when they run that they lack float64."""
     try:
         loaded = onnx_runner.session(model.SerializeToString(), str(path))
     except (CheckError, ValueError):  # a missing kernel; above 2 GiB, protobuf's limit
         return _reference(model)
-    return lambda feeds: onnx_runner.run(loaded, feeds, str(path))
+    slow: list[Session] = []
+
+    def call(feeds: Feeds) -> Outputs:
+        if not slow:
+            try:
+                return onnx_runner.run(loaded, feeds, str(path))
+            except CheckError:
+                slow.append(_reference(model))
+        return slow[0](feeds)
+
+    return call
 
 
 def _reference(model: Any) -> Session:
@@ -92,7 +103,3 @@ def _reference(model: Any) -> Session:
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
     return call
-
-
-def _wide(array: Any) -> Any:
-    return array if array.dtype.kind in "biu" else array.astype(np.float64)

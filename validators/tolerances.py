@@ -29,9 +29,9 @@ NOISE_RMS = Limit(
     6.0,
     "the original's root-mean-square noise",
     "Another order of summation alone gives a ratio near 1, and other kernels (fused convolutions, "
-    "polynomials for exp, erf and tanh) up to about 3, so 6 leaves a factor of 2. The least fault "
-    "that a person would plant, an epsilon off by a factor of ten, costs ten times the noise or "
-    "more.",
+    "polynomials for exp, erf and tanh) up to about 4 in the models measured, so 6 leaves some "
+    "room. An epsilon off by a factor of ten, the least fault that one would plant, costs 12 to "
+    "600 times the noise.",
 )
 
 NOISE_PEAK = Limit(
@@ -51,7 +51,7 @@ FLOOR = Limit(
 
 LOST_DIGITS = Limit(
     0.5,
-    "the digits of the output's type",
+    "the digits of the output's type, which must survive in the original",
     "Where the original itself loses more than half of its digits, its noise says nothing about "
     "the artifact; the limit stops at the square root of the unit roundoff times the typical size.",
 )
@@ -60,7 +60,7 @@ LIMITS = {
     "noise, root mean square": NOISE_RMS,
     "noise, largest element": NOISE_PEAK,
     "floor": FLOOR,
-    "lost digits": LOST_DIGITS,
+    "ceiling": LOST_DIGITS,
 }
 
 
@@ -76,3 +76,25 @@ def allowed(noise: float, scale: float, epsilon: float, factor: Limit) -> float:
     floor = FLOOR.value * epsilon * scale
     ceiling = math.pow(epsilon, LOST_DIGITS.value) * scale
     return max(floor, min(factor.value * noise, ceiling))
+
+
+def page() -> str:
+    """Returns docs/tolerances.md: every limit with its reason."""
+    limits = [
+        f"## {name}: {limit.value:g} times {limit.unit}\n\n{limit.reason}\n"
+        for name, limit in LIMITS.items()
+    ]
+    return "\n".join([f"# Tolerances\n\n{_PREFACE}\n", *limits])
+
+
+_PREFACE = """\
+This page is made from `validators/tolerances.py`; a test keeps it current.
+
+There is no fixed tolerance. The original is run in its own precision and in float64. The distance
+between the two is its *noise*: what its own rounding costs, case by case. The artifact's distance
+to the float64 outputs, as a root mean square and at the worst element, may be a multiple of that:
+
+    allowed = max(floor, min(factor x noise, ceiling))
+
+The noise of a case is its own or, if that is larger, the usual relative noise over all cases. The
+size of an output is that of its case or, if that is larger, the usual size over all cases."""

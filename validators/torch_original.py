@@ -12,7 +12,7 @@ from ascend_migrate.pipeline.checkpoint.state_dict import common_prefix
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import ModelError
 from ascend_migrate.pipeline.model_call import called_by_name, named_outputs
-from ascend_migrate.validators.cases import Array, Feeds
+from ascend_migrate.validators.cases import Array, Feeds, widened_array
 from ascend_migrate.validators.ledger import Weight, weights_of_checkpoint
 from ascend_migrate.validators.original import Original, Outputs, Session
 
@@ -47,8 +47,9 @@ class TorchOriginal(Original):
         model = widened(self._build())
 
         def call(feeds: Feeds) -> Outputs:
+            # Layers compare their input's type with their weights' before any operator runs.
             with widening():
-                return _call(model, feeds)
+                return _call(model, {name: widened_array(array) for name, array in feeds.items()})
 
         return call
 

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from tests.validators import toys
+from torch import Tensor, nn
+
+from ascend_migrate.pipeline.digest import file_digest
+from ascend_migrate.pipeline.errors import EvidenceError, ModelError
+from ascend_migrate.validators.cases import make_cases
+from ascend_migrate.validators.golden import capture, read_golden
+
+CASES = make_cases(toys.X, seed=0, count=2)
+SOURCE = "sha256:" + "0" * 64
+
+
+def record(kind: type[nn.Module], folder: Path) -> Path:
+    path = folder / "golden.safetensors"
+    names = capture(toys.original(kind, folder), CASES, path, source=SOURCE)
+    assert names == [case.name for case in CASES]
+    return path
+
+
+def test_what_is_read_is_what_was_recorded(tmp_path: Path) -> None:
+    path = record(toys.Plain, tmp_path)
+    golden = read_golden(path)
+    session = toys.original(toys.Plain, tmp_path).session()
+    assert (golden.source, golden.digest, golden.no_exact) == (SOURCE, file_digest(path), "")
+    assert golden.about["device"] == "cpu"
+    assert set(golden.weights) == set(toys.Plain().state_dict())
+    for case, found in zip(CASES, golden.cases, strict=True):
+        assert found.name == case.name
+        assert np.array_equal(found.feeds["x"], case.feeds["x"])
+        assert np.array_equal(found.own["output_0"], session(case.feeds)["output_0"])
+        assert np.array_equal(found.again["output_0"], found.own["output_0"])
+        assert found.exact is not None
+        assert found.exact["output_0"].dtype == np.float64
+
+
+def test_same_capture_same_bytes(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one, other = record(toys.Plain, tmp_path), record(toys.Plain, tmp_path / "other")
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_second_answer_is_kept_only_where_it_differs(tmp_path: Path) -> None:
+    def kept(path: Path) -> bool:
+        with safe_open(path, framework="numpy") as file:
+            return any("/again/" in name for name in file.keys())  # noqa: SIM118
+
+    (tmp_path / "stateful").mkdir()
+    assert not kept(record(toys.Plain, tmp_path))
+    path = record(toys.Stateful, tmp_path / "stateful")
+    assert kept(path)
+    found = read_golden(path).cases[0]
+    assert not np.array_equal(found.again["output_0"], found.own["output_0"])
+
+
+def test_the_failing_case_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"case 'longest batch=4': Failing fails"):
+        record(toys.Failing, tmp_path)
+    assert not (tmp_path / "golden.safetensors").exists()
+
+
+class OnlyFloat32(toys.Plain):
+    """Stands for an operator without a float64 kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float64:
+            raise RuntimeError("not implemented for 'Double'")
+        return super().forward(x)
+
+
+def test_a_missing_twin_is_said_and_not_invented(tmp_path: Path) -> None:
+    golden = read_golden(record(OnlyFloat32, tmp_path))
+    assert "not implemented for 'Double'" in golden.no_exact
+    assert golden.cases[0].exact is None
+
+
+def test_damaged_golden_files_are_refused(tmp_path: Path) -> None:
+    path = record(toys.Plain, tmp_path)
+    whole = path.read_bytes()
+    for content in (b"", whole[:100], whole[:-1], whole.replace(b"golden/1", b"golden/9")):
+        path.write_bytes(content)
+        with pytest.raises(EvidenceError, match=r"golden\.safetensors: .*`capture`"):
+            read_golden(path)
+    path.unlink()
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        read_golden(path)
