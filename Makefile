@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo faults docs clean
+.PHONY: demo test lint zoo faults conformance clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make lint    only ruff, mypy and import-linter"
 	@echo "make zoo     migrate the six public models (slow)"
 	@echo "make faults  kill, fill the disk, race (slow)"
+	@echo "make conformance  ONNX's own backend tests through MindIR and MindSpore (slow)"
 
 # pip, not uv or poetry: a CPU build of torch that is already at hand is then used.
 .venv/installed: pyproject.toml
@@ -47,6 +48,10 @@ zoo: .venv/zoo
 
 faults: .venv/installed
 	$(BIN)/pytest -m faults
+
+# PYTHONPATH and not -m alone: -P keeps our folder validators/ from hiding PyPI's package.
+conformance: .venv/installed
+	PYTHONPATH=. $(BIN)/python -P -m tests.conformance.run --write
 
 clean:
 	rm -rf .venv build demo-out *.egg-info

@@ -1,0 +1,96 @@
+"""Which backend tests are the float/int core, and which categories stand apart, and why.
+
+The core is frozen in core.txt: a test that leaves it, or a new one, shows in a diff.
+"""
+
+from pathlib import Path
+
+import onnx
+
+from tests.conformance.suite import Example, kinds
+
+CORE = Path(__file__).with_name("core.txt")
+
+_NARROW = ("FLOAT8", "FLOAT4", "UINT4", "INT4", "UINT2", "INT2")
+_QUANTISED = {
+    "ConvInteger",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "QLinearConv",
+    "QLinearMatMul",
+    "QuantizeLinear",
+}
+_RANDOM = {
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
+_CONTROL = {"If", "Loop", "Scan"}
+_DECODERS = {"ImageDecoder", "RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"}
+_DECODERS |= {"TfIdfVectorizer"}
+
+EXCLUDED = {
+    "string": "MindIR has no string tensors",
+    "narrow": "MindIR has no element type narrower than a byte, and no 8-bit float",
+    "sequence": "MindIR has no sequences, optionals or maps of tensors",
+    "training": "training belongs to another tool; only inference is migrated",
+    "random": "the expected values are those of one random generator",
+    "text": "decoding of images and text is no part of a network",
+    "ml": "ai.onnx.ml and preview operators come from no torch model",
+}
+"""Categories that are left out whole, each with its reason."""
+
+SECONDARY = ("int8", "bfloat16", "control")
+"""Categories with a bar of their own."""
+
+
+def category(example: Example) -> str:
+    """Returns ``core``, one of `SECONDARY`, or one of `EXCLUDED`."""
+    found, model = kinds(example.model), example.model
+    operators = {node.op_type for node in model.graph.node}
+    domains = {node.domain for node in model.graph.node}
+    if "STRING" in found or operators & _DECODERS:
+        return "text" if operators & _DECODERS else "string"
+    if any(kind.startswith(_NARROW) for kind in found) or _touches_narrow(model):
+        return "narrow"
+    if found & {"sequence_type", "optional_type", "map_type"}:
+        return "sequence"
+    if any("training" in domain for domain in domains) or _trains(example):
+        return "training"
+    if operators & _RANDOM:
+        return "random"
+    if any(domain.startswith("ai.onnx.") for domain in domains):
+        return "ml"
+    if operators & _QUANTISED:
+        return "int8"
+    if "BFLOAT16" in found:
+        return "bfloat16"
+    return "control" if operators & _CONTROL else "core"
+
+
+def core_names() -> list[str]:
+    """Returns the frozen list."""
+    return CORE.read_text(encoding="utf-8").split()
+
+
+def _trains(example: Example) -> bool:
+    if "training" in example.name:
+        return True
+    return any(
+        attribute.name == "training_mode" and attribute.i
+        for node in example.model.graph.node
+        for attribute in node.attribute
+    )
+
+
+def _touches_narrow(model: onnx.ModelProto) -> bool:
+    codes = {code for name, code in onnx.TensorProto.DataType.items() if name.startswith(_NARROW)}
+    return any(
+        attribute.name in ("to", "output_dtype") and attribute.i in codes
+        for node in model.graph.node
+        for attribute in node.attribute
+    )
