@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ascend_migrate.converters.onnx_attention import hide_what_is_masked
 from ascend_migrate.converters.onnx_folding import fold_constants
 from ascend_migrate.converters.onnx_for_atc import shape_for_atc
 from ascend_migrate.converters.onnx_opset import lower_opset
@@ -57,6 +58,7 @@ def convert(
     with quiet():
         program, notes = capture(model, inputs, keywords=keywords)
         graph, lost = _translate(program)
+    hide_what_is_masked(graph)
     _name_inputs(graph, program, inputs)
     _name_outputs(graph, program)
     _name_dims(graph, inputs)
