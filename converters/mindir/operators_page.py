@@ -32,7 +32,8 @@ def _rows() -> Iterator[str]:
         versions = ", ".join(map(str, sorted(found)))
         newest = defs.get_schema(name).since_version
         missing = "" if newest in found else f" (not {newest})"
-        yield f"| [{name}](https://onnx.ai/onnx/operators/onnx__{name}.html) | {versions}{missing} | {'; '.join(s for s in said if s)} |"
+        link = f"[{name}](https://onnx.ai/onnx/operators/onnx__{name}.html)"
+        yield f"| {link} | {versions}{missing} | {'; '.join(filter(None, said))} |"
 
 
 def _said(function: Lowering) -> str:

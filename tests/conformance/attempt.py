@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from tests.conformance.suite import Example
 
 from ascend_migrate.converters import onnx_to_mindir
 from ascend_migrate.pipeline.errors import MigrationError, UnsupportedOperatorError
 from ascend_migrate.pipeline.mindir_format import read_model
 from ascend_migrate.validators.mindspore_process import MindSporeProcess
 from ascend_migrate.validators.mindspore_runner import MindSporeRunner
-from tests.conformance.suite import Example
 
 PURE, SPECIALISED = "pure", "specialised"
 VACUOUS, UNSUPPORTED, REFUSED, WRONG = "vacuous", "unsupported", "refused", "wrong"

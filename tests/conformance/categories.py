@@ -6,7 +6,6 @@ The core is frozen in core.txt: a test that leaves it, or a new one, shows in a 
 from pathlib import Path
 
 import onnx
-
 from tests.conformance.suite import Example, kinds
 
 CORE = Path(__file__).with_name("core.txt")
@@ -49,27 +48,23 @@ SECONDARY = ("int8", "bfloat16", "control")
 
 
 def category(example: Example) -> str:
-    """Returns ``core``, one of `SECONDARY`, or one of `EXCLUDED`."""
+    """Returns ``core``, one of `SECONDARY`, or one of `EXCLUDED`; the first that fits."""
     found, model = kinds(example.model), example.model
     operators = {node.op_type for node in model.graph.node}
     domains = {node.domain for node in model.graph.node}
-    if "STRING" in found or operators & _DECODERS:
-        return "text" if operators & _DECODERS else "string"
-    if any(kind.startswith(_NARROW) for kind in found) or _touches_narrow(model):
-        return "narrow"
-    if found & {"sequence_type", "optional_type", "map_type"}:
-        return "sequence"
-    if any("training" in domain for domain in domains) or _trains(example):
-        return "training"
-    if operators & _RANDOM:
-        return "random"
-    if any(domain.startswith("ai.onnx.") for domain in domains):
-        return "ml"
-    if operators & _QUANTISED:
-        return "int8"
-    if "BFLOAT16" in found:
-        return "bfloat16"
-    return "control" if operators & _CONTROL else "core"
+    fits = {
+        "text": bool(operators & _DECODERS),
+        "string": "STRING" in found,
+        "narrow": any(kind.startswith(_NARROW) for kind in found) or _touches_narrow(model),
+        "sequence": bool(found & {"sequence_type", "optional_type", "map_type"}),
+        "training": any("training" in domain for domain in domains) or _trains(example),
+        "random": bool(operators & _RANDOM),
+        "ml": any(domain.startswith("ai.onnx.") for domain in domains),
+        "int8": bool(operators & _QUANTISED),
+        "bfloat16": "BFLOAT16" in found,
+        "control": bool(operators & _CONTROL),
+    }
+    return next((name for name, fit in fits.items() if fit), "core")
 
 
 def core_names() -> list[str]:

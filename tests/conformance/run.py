@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
-from ascend_migrate.pipeline.errors import MigrationError
-from ascend_migrate.validators.mindspore_process import MindSporeProcess
 from tests.conformance.attempt import REFUSED, Result, attempt
 from tests.conformance.categories import EXCLUDED, category
 from tests.conformance.suite import Example, examples
+
+from ascend_migrate.pipeline.errors import MigrationError
+from ascend_migrate.validators.mindspore_process import MindSporeProcess
 
 RESULTS = Path(__file__).with_name("results.json")
 _FRESH_AFTER = 150
@@ -53,6 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = {r.name: [categories[r.name], r.outcome, r.note] for r in results}
         RESULTS.write_text(json.dumps(table, indent=0, sort_keys=True) + "\n", encoding="utf-8")
     return 0
+
+
+def published(path: Path) -> dict[str, Result]:
+    """Reads the results of the last whole run, by test."""
+    table = json.loads(path.read_text(encoding="utf-8"))
+    return {name: Result(name, outcome, note) for name, (_, outcome, note) in table.items()}
 
 
 def _parallel(suite: str, names: Sequence[str], workers: int) -> list[Result]:

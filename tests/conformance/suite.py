@@ -41,6 +41,8 @@ def _node() -> Iterator[Example]:
         warnings.simplefilter("ignore")
         found = collect_testcases(None)
     for case in sorted(found, key=lambda case: case.name):
+        assert case.data_sets is not None
+        assert case.model is not None
         data = tuple((_decoded(i), _decoded(o)) for i, o in case.data_sets)
         yield Example(case.name, "node", case.model, data, case.rtol, case.atol)
 
