@@ -86,7 +86,7 @@ def _header(checkpoint: Checkpoint, entries: Sequence[TensorEntry], tied: dict[s
         spelled = BY_NAME[entry.dtype].safetensors
         if spelled is None:
             raise ConversionError(
-                f"{checkpoint.path}: tensor {shown(entry.name)} is {entry.dtype}, which safetensors "
+                f"{checkpoint.path}: tensor {shown(entry.name)} is {entry.dtype}, which the format "
                 "does not have; leave it out with --drop, or store it as another type"
             )
         table[entry.name] = {

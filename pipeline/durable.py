@@ -158,9 +158,10 @@ def storing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        # Of a rename or a copy the second name is what was to be made.
         raise StoreError(
-            f"{error.filename or path}: {reason}; free space or correct the permissions, "
-            "then run the same command again"
+            f"{error.filename2 or error.filename or path}: {reason}; free space or correct the "
+            "permissions, then run the same command again"
         ) from error
 
 

@@ -50,7 +50,11 @@ class SpecError(MigrationError):
 
     def __init__(self, subject: str, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
-        super().__init__(f"{subject}: " + "; ".join(self.faults))
+        # The arguments as they came: an exception is unpickled by calling its class with them.
+        super().__init__(subject, self.faults)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {'; '.join(self.faults)}"
 
 
 class SourceError(MigrationError):
@@ -80,9 +84,12 @@ class UnsupportedOperatorError(ConversionError):
 
     def __init__(self, target: str, nodes: Sequence[str]) -> None:
         self.nodes = tuple(nodes)
-        super().__init__(
-            f"{len(self.nodes)} node(s) have no exact counterpart in {target}: "
-            + "; ".join(self.nodes)
+        super().__init__(target, self.nodes)
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.nodes)} node(s) have no exact counterpart in {self.args[0]}: "
+            f"{'; '.join(self.nodes)}"
         )
 
 
@@ -123,4 +130,7 @@ class PublicationRefusedError(MigrationError):
 
     def __init__(self, subject: str, reasons: Sequence[str]) -> None:
         self.reasons = tuple(reasons)
-        super().__init__(f"{subject} refused: " + "; ".join(self.reasons))
+        super().__init__(subject, self.reasons)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} refused: {'; '.join(self.reasons)}"

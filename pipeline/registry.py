@@ -202,9 +202,10 @@ class OciRegistry:
         for name in names:
             try:
                 self.gate(name)
-            except SpecError:
-                raise
             except MigrationError as error:
+                # A name that a user asked for is the user's fault, one in the index is damage.
+                if ref is not None and isinstance(error, SpecError):
+                    raise
                 problems.append(str(error))
         return tuple(dict.fromkeys(problems))
 

@@ -53,6 +53,8 @@ def collect(layout: OciLayout) -> Collected:
 
 def layout_problems(layout: OciLayout) -> list[str]:
     """Reads index, manifests and every blob; returns one line for each fault."""
+    if not layout.root.is_dir():
+        return [f"{layout.root}: is not there, so nothing was verified; check the path"]
     problems: list[str] = []
     try:
         reached = _reachable(layout, layout.read_index(), problems)

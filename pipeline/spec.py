@@ -4,8 +4,8 @@ The file is documented, with a complete commented example, in docs/spec.md.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,7 +86,8 @@ class MigrationSpec:
         return self.source.suffix == ".onnx"
 
 
-_Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$")]
+# The length is the registry's limit: better said here than after all the work.
+_Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$")]
 _Target = Annotated[str, StringConstraints(pattern=r"^[\w.]+:[\w.]+$")]
 
 
@@ -172,11 +173,11 @@ def make_spec(data: Mapping[str, Any], *, subject: str, base: Path) -> Migration
         model = ModelRef(code.callable, tuple(code.args), code.kwargs, base)
     return MigrationSpec(
         name=file.name,
-        source=base / file.source.path,
+        source=_located(base, file.source.path),
         to=tuple(form for form in Form if form in asked),
         model=model,
         inputs=inputs,
-        samples=tuple(base / sample for sample in file.validation.samples),
+        samples=tuple(_located(base, sample) for sample in file.validation.samples),
         key=file.source.key,
         drop=tuple(file.source.drop),
         allow_missing=tuple(file.source.allow_missing),
@@ -185,8 +186,31 @@ def make_spec(data: Mapping[str, Any], *, subject: str, base: Path) -> Migration
         cases=file.validation.cases,
         seed=file.validation.seed,
         timeout=file.validation.timeout,
-        registry=base / file.registry,
+        registry=_located(base, file.registry),
     )
+
+
+def with_forms(spec: MigrationSpec, forms: Collection[Form], *, subject: str) -> MigrationSpec:
+    """Returns the same request for other forms.
+
+    Raises:
+        SpecError: the request lacks what these forms need.
+    """
+    faults = _graph_faults(
+        forms,
+        is_onnx=spec.is_onnx,
+        has_model=spec.model is not None,
+        has_inputs=bool(spec.inputs),
+    )
+    if faults:
+        raise SpecError(subject, faults)
+    return replace(spec, to=tuple(form for form in Form if form in forms))
+
+
+def _located(base: Path, text: str) -> Path:
+    """Returns the path without ``..``; a link keeps its own name, which says what it is."""
+    path = base / text
+    return path.resolve() if path.name == ".." else path.parent.resolve() / path.name
 
 
 def _fault(item: Any) -> str:
@@ -213,14 +237,29 @@ def _other_faults(data: Mapping[str, Any], base: Path) -> list[str]:
     samples = validation.get("samples") if isinstance(validation, Mapping) else None
     faults = _form_faults(_strings(data.get("to")))
     faults += parse_inputs(_strings(data.get("inputs")))[1]
-    if isinstance(path, str) and not (base / path).exists():
+    if isinstance(path, str) and not _is_there(base / path):
         faults.append(f"source.path: {path} does not exist")
     faults += [
         f"validation.samples: {sample} does not exist"
         for sample in _strings(samples)
-        if not (base / sample).is_file()
+        if not _is_there(base / sample) or (base / sample).is_dir()
     ]
-    return faults + _graph_faults(data, path)
+    onnx_source = isinstance(path, str) and path.endswith(".onnx")
+    if onnx_source:
+        faults += _checkpoint_keys(source)
+    return faults + _graph_faults(
+        _strings(data.get("to")),
+        is_onnx=onnx_source,
+        has_model=data.get("model") is not None,
+        has_inputs=bool(data.get("inputs")),
+    )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, or a folder that may not be entered
+        return False
 
 
 def _form_faults(names: Sequence[str]) -> list[str]:
@@ -228,20 +267,35 @@ def _form_faults(names: Sequence[str]) -> list[str]:
     return [f"to: no form {name!r}; forms: {known}" for name in names if name not in set(Form)]
 
 
-def _graph_faults(data: Mapping[str, Any], path: Any) -> list[str]:
+def _graph_faults(
+    forms: Collection[str], *, is_onnx: bool, has_model: bool, has_inputs: bool
+) -> list[str]:
     """A graph can be exported only with code and inputs, unless the source is a graph already."""
-    onnx_source = isinstance(path, str) and path.endswith(".onnx")
-    graphs = [name for name in _strings(data.get("to")) if name in (Form.ONNX, Form.MINDIR)]
-    if onnx_source:
-        if data.get("model") is not None:
-            return ["model: an ONNX source needs no model; remove the table"]
-        return []
     faults = []
-    if graphs and data.get("model") is None:
+    graphs = [str(form) for form in forms if form in (Form.ONNX, Form.MINDIR)]
+    if is_onnx:
+        if has_model:
+            faults.append("model: an ONNX source needs no model; leave it out")
+        if Form.SAFETENSORS in forms:
+            faults.append(
+                "to: safetensors cannot be made from an ONNX file, whose small tensors belong to "
+                "the graph; ask for onnx, which keeps the large ones in model.safetensors"
+            )
+        return faults
+    if graphs and not has_model:
         faults.append(f"model: is required for {', '.join(graphs)} (--model MODULE:CALLABLE)")
-    if graphs and not data.get("inputs"):
+    if graphs and not has_inputs:
         faults.append(f"inputs: are required for {', '.join(graphs)} (--input NAME=DTYPE[DIMS])")
     return faults
+
+
+def _checkpoint_keys(source: Any) -> list[str]:
+    """Keys that would be ignored without a word, because a graph has no names to choose from."""
+    return [
+        f"source.{key}: belongs to checkpoints; an ONNX file is taken as a whole"
+        for key in ("key", "drop", "allow_missing", "allow_unexpected")
+        if source.get(key)
+    ]
 
 
 def _strings(value: Any) -> list[str]:

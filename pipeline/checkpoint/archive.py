@@ -3,14 +3,17 @@
 ``torch.load`` checks no CRC and takes the first of two entries with one name without a word.
 """
 
+import io
 import struct
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
-from ascend_migrate.pipeline.checkpoint.contents import Storage, checked, map_file
+from ascend_migrate.pipeline.checkpoint.contents import Storage, checked
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -28,40 +31,79 @@ _ENCRYPTED = 0x1 | 0x40 | 0x2000
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The records of a checked archive, by their names below its one top folder."""
+    """A checked archive.
 
+    Attributes:
+        top: the one folder that holds everything, as torch writes it; empty if there is none.
+        records: by their names below ``top``.
+    """
+
+    top: str
     records: dict[str, Storage]
+    _heads: dict[str, Callable[[int], bytes]]
+
+    def head(self, name: str, size: int) -> bytes:
+        """Returns the first bytes of a record, not yet checked against its checksum."""
+        return self._heads[name](size)
 
 
-def open_archive(path: Path) -> Archive:
+def open_archive(data: memoryview) -> Archive:
     """Opens a zip file and checks everything but the records' checksums.
 
     Raises:
         FormatError: names, sizes or places that no honest writer makes.
     """
-    data = map_file(path)
-    with zipfile.ZipFile(path) as file:
+    with zipfile.ZipFile(_Window(data)) as file:
         entries = file.infolist()
     names = [entry.filename for entry in entries]
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise FormatError(f"holds the entry {shown(twice)} twice, and readers disagree on which")
-    top = {name.partition("/")[0] for name in names}
-    if len(top) != 1 or any("/" not in name for name in names):
-        raise FormatError("has no single top folder as torch.save makes it: not a checkpoint")
+    tops = {name.partition("/")[0] for name in names}
+    top = tops.pop() if len(tops) == 1 and all("/" in name for name in names) else ""
+    below = len(top) + 1 if top else 0
     spans = []
     records = {}
+    heads = {}
     for entry in entries:
         _check_entry(entry)
         start = _data_offset(data, entry)
         spans.append((entry.header_offset, start + entry.compress_size, entry.filename))
         record = data[start : start + entry.compress_size]
-        records[entry.filename.partition("/")[2]] = _storage(entry, record)
+        records[entry.filename[below:]] = _storage(entry, record)
+        heads[entry.filename[below:]] = _head(entry, record)
     spans.sort()
     for (_, end, _), (begin, _, name) in pairwise(spans):
         if begin < end:
             raise FormatError(f"entry {shown(name)} lies inside another one; refused")
-    return Archive(records)
+    return Archive(top, records, heads)
+
+
+class _Window(io.RawIOBase):
+    """Mapped bytes as the file that `zipfile` wants, without copying them."""
+
+    def __init__(self, data: memoryview) -> None:
+        super().__init__()
+        self._data, self._at = data, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = (0, self._at, len(self._data))[whence]
+        if start + offset < 0:
+            raise OSError("a place before the beginning of the archive")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._data[self._at : self._at + len(buffer)]
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
@@ -110,6 +152,15 @@ def _spellings(name: str) -> list[bytes]:
         return found
 
 
+def _head(entry: zipfile.ZipInfo, record: memoryview) -> Callable[[int], bytes]:
+    def head(size: int) -> bytes:
+        if entry.compress_type == zipfile.ZIP_STORED:
+            return bytes(record[:size])
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(record, size)
+
+    return head
+
+
 def _storage(entry: zipfile.ZipInfo, record: memoryview) -> Storage:
     def load() -> memoryview:
         if entry.compress_type == zipfile.ZIP_STORED:
@@ -120,4 +171,4 @@ def _storage(entry: zipfile.ZipInfo, record: memoryview) -> Storage:
             raise FormatError(f"entry {shown(entry.filename)} is not as long as declared")
         return checked(memoryview(plain), entry.CRC, entry.filename)
 
-    return Storage(entry.file_size, load)
+    return Storage(entry.file_size, load, made=entry.compress_type != zipfile.ZIP_STORED)

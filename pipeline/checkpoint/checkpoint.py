@@ -14,7 +14,7 @@ from ascend_migrate.pipeline.checkpoint.contents import Contents
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, named, shown
 from ascend_migrate.pipeline.checkpoint.formats import open_contents
 from ascend_migrate.pipeline.checkpoint.views import View, check_view, extent, materialise
-from ascend_migrate.pipeline.digest import file_digest
+from ascend_migrate.pipeline.digest import file_digest, json_digest
 from ascend_migrate.pipeline.dtypes import BY_NAME
 from ascend_migrate.pipeline.errors import SourceError
 
@@ -25,46 +25,39 @@ class TensorEntry:
 
     Attributes:
         name: its name in the state dict, wrapper prefixes stripped.
-        dtype: our spelling of the element type.
-        shape: sizes.
-        stride: strides in elements.
-        storage: the storage's name within the file.
-        offset: first element, counted from the start of the storage.
-        device: device tag, such as ``"cuda:0"``; empty where the format has none.
+        view: where its numbers are, and how they are laid out there.
     """
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    storage: str
-    offset: int
-    device: str
+    view: View
+
+    @property
+    def dtype(self) -> str:
+        """Our spelling of the element type."""
+        return self.view.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes."""
+        return self.view.shape
+
+    @property
+    def device(self) -> str:
+        """Device tag, such as ``"cuda:0"``; empty where the format has none."""
+        return self.view.device
 
     @property
     def nbytes(self) -> int:
         """Bytes of the contiguous tensor."""
         return self.view.nbytes
 
-    @property
-    def view(self) -> View:
-        """The view of the storage."""
-        return View(self.storage, self.dtype, self.shape, self.stride, self.offset, self.device)
-
-    @classmethod
-    def of(cls, name: str, view: View) -> "TensorEntry":
-        """Names a view."""
-        return cls(
-            name, view.dtype, view.shape, view.stride, view.storage, view.offset, view.device
-        )
-
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state dict in a file.
+    """A state dict in a file or in a folder of files.
 
     Attributes:
-        path: the file.
+        path: the file or folder.
         format: name of its format, such as ``"torch-zip"``.
         key: dotted path of the state dict inside; empty for the top level.
         tensors: by name, in the file's order.
@@ -84,9 +77,12 @@ class Checkpoint:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the whole file, computed on first use."""
+        """Digest of the whole file, or of all files that are read; computed on first use."""
         with named(self.path, self.format):
-            return file_digest(self.path)
+            files = self._contents.files
+            if not files:
+                return file_digest(self.path)
+            return json_digest({name: file_digest(path) for name, path in files.items()})
 
     def read(self, name: str) -> NDArray[np.generic]:
         """Returns one tensor as a read-only C-contiguous array.
@@ -99,7 +95,7 @@ class Checkpoint:
             raise SourceError(f"{self.path}: has no tensor {shown(name)}; see inspect")
         with named(self.path, self.format):
             try:
-                storage = self._contents.storage(entry.storage)
+                storage = self._contents.storage(entry.view.storage)
                 return materialise(entry.view, storage)
             except FormatError as error:
                 raise FormatError(f"tensor {shown(name)}: {error}") from None
@@ -109,7 +105,7 @@ def open_checkpoint(path: Path, *, key: str | None = None, drop: Sequence[str] =
     """Opens a checkpoint without executing anything in it and without reading a tensor.
 
     Args:
-        path: a torch zip, legacy torch, or safetensors file.
+        path: a file, or a folder, of a format that has a reader.
         key: dotted path of the state dict inside; found by itself when only one fits.
         drop: patterns of names that are left out on purpose.
 
@@ -143,7 +139,7 @@ def select(path: Path, contents: Contents, key: str | None, drop: Sequence[str])
         path=path,
         format=contents.format,
         key=chosen,
-        tensors={name: TensorEntry.of(name, view) for name, view in views.items()},
+        tensors={name: TensorEntry(name, view) for name, view in views.items()},
         extra=tuple(state_dict.beside(contents.root, chosen) + extra),
         notes=(*contents.notes, *notes, *_overlap_notes(views)),
         shared=groups,

@@ -16,16 +16,18 @@ class Storage:
 
     Attributes:
         nbytes: how many there are.
-        load: returns them; called at most once by `Contents`.
+        load: returns them, checked.
+        made: whether `load` puts them together in memory; False where they are mapped.
     """
 
     nbytes: int
     load: Callable[[], memoryview]
+    made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A file, opened but with no tensor read.
+    """A file or a folder of files, opened but with no tensor read.
 
     Attributes:
         format: name of the format.
@@ -33,6 +35,7 @@ class Contents:
         storages: by name within the file.
         refusal: why the tensors must not be used, or empty; `describe` still shows them.
         notes: one line for each thing that the user should know.
+        files: what is read, by the name within the folder; empty for a single file.
     """
 
     format: str
@@ -40,13 +43,23 @@ class Contents:
     storages: Mapping[str, Storage]
     refusal: str = ""
     notes: tuple[str, ...] = ()
-    _loaded: dict[str, memoryview] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    _mapped: dict[str, memoryview] = field(default_factory=dict)
+    _made: dict[str, memoryview] = field(default_factory=dict)
 
     def storage(self, name: str) -> memoryview:
-        """Returns the bytes of one storage, checked on first use."""
-        if name not in self._loaded:
-            self._loaded[name] = self.storages[name].load()
-        return self._loaded[name]
+        """Returns the bytes of one storage, checked on first use.
+
+        Only the last of those that take memory is kept, so that reading all tensors in order
+        needs room for the largest one.
+        """
+        storage = self.storages[name]
+        kept = self._made if storage.made else self._mapped
+        if name not in kept:
+            if storage.made:
+                kept.clear()
+            kept[name] = storage.load()
+        return kept[name]
 
 
 def map_file(path: Path) -> memoryview:

@@ -41,7 +41,7 @@ def describe(path: Path) -> dict[str, Any]:
     return {
         "path": str(path),
         "format": contents.format,
-        "bytes": path.stat().st_size,
+        "bytes": sum(file.stat().st_size for file in contents.files.values() or [path]),
         "problem": problem,
         "key": key,
         "keys": _keys(contents),

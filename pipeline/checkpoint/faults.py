@@ -1,5 +1,6 @@
 """One seam where everything that a damaged or hostile file can cause becomes a one-line error."""
 
+import json
 import pickle
 import struct
 import zipfile
@@ -7,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ascend_migrate.pipeline.errors import SourceError
 
@@ -22,6 +24,25 @@ def shown(name: object) -> str:
     """Returns text from an untrusted file in quotes, on one line, at a bearable length."""
     text = str(name)
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def strict_json(text: bytes) -> Any:
+    """Parses JSON in which no table has a name twice: readers disagree on which one counts.
+
+    Raises:
+        FormatError: a name occurs twice.
+        ValueError: no JSON, or not in UTF-8.
+    """
+    return json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise FormatError(f"the name {shown(name)} occurs twice in one table; refused")
+        found[name] = value
+    return found
 
 
 @contextmanager

@@ -2,13 +2,15 @@
 
 ``pickle`` resolves names to functions and calls them, which is how a checkpoint takes over a
 process. This machine knows the opcodes and a table of names that build tensor descriptions.
-Every other name becomes an `Inert` object and is reported, so nothing outside this package is ever
-imported or called, however the program is written.
+Everything else becomes an `Inert` object, so nothing outside this package is ever imported or
+called, however the program is written. A file that wants a function called, or that names anything
+of Python's own library, is refused all the same; instances of other classes are left out.
 
 Opcodes: CPython's Lib/pickletools.py. Names: torch/_utils.py and torch/storage.py.
 """
 
 import pickletools
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -32,7 +34,8 @@ class Machine:
         persistent: turns a persistent id into a value.
 
     Attributes:
-        foreign: names of Python objects, beyond tensors and plain data, in order of appearance.
+        foreign: names that the program wants called, and suspicious ones, as they appear.
+        classes: names of classes of which the program makes instances.
     """
 
     def __init__(self, persistent: Callable[[Any], Any] | None = None) -> None:
@@ -40,6 +43,7 @@ class Machine:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self.foreign: dict[str, None] = {}
+        self.classes: dict[str, None] = {}
 
     def run(self, stream: BytesIO) -> Any:
         """Runs the program at the stream's position and leaves the stream behind it.
@@ -73,7 +77,7 @@ class Machine:
             module, _, attribute = arg.partition(" ")
             if name == "INST":
                 self._items()
-                stack.append(Inert(self._named(module, attribute).name))
+                stack.append(self._called(self._named(module, attribute)))
             else:
                 stack.append(self._named(module, attribute))
         elif name not in ("PROTO", "FRAME"):
@@ -83,9 +87,23 @@ class Machine:
 
     def _named(self, module: str, attribute: str) -> Global:
         found = Global(f"{module}.{attribute}", resolve(module, attribute))
-        if found.call is None and len(self.foreign) < _MAX_FOREIGN:
-            self.foreign[found.name] = None
+        if found.call is None and module.partition(".")[0] in _OWN_LIBRARY:
+            self._report(self.foreign, found)
         return found
+
+    def _called(self, call: Any) -> Inert:
+        if isinstance(call, Global) and call.call is None:
+            self._report(self.foreign, call)
+        return Inert(call.name if isinstance(call, Global) else "object")
+
+    def _instance(self, made: Any) -> Inert:
+        if isinstance(made, Global) and made.call is None:
+            self._report(self.classes, made)
+        return Inert(made.name if isinstance(made, Global) else "object")
+
+    def _report(self, where: dict[str, None], found: Global) -> None:
+        if len(where) < _MAX_FOREIGN:
+            where[found.name] = None
 
     def _items(self) -> list[Any]:
         """Takes everything above the topmost mark, and the mark."""
@@ -133,7 +151,7 @@ class Machine:
         if isinstance(call, Global) and isinstance(args, tuple) and call.call is not None:
             self._stack.append(call.call(args))
         else:
-            self._stack.append(Inert(call.name if isinstance(call, Global) else "object"))
+            self._stack.append(self._called(call))
 
     def _state(self) -> None:
         state, target = self._pop(), self._stack[-1]
@@ -143,12 +161,10 @@ class Machine:
     def _new(self, extra: int) -> None:
         for _ in range(extra):
             self._pop()
-        made = self._pop()
-        self._stack.append(Inert(made.name if isinstance(made, Global) else "object"))
+        self._stack.append(self._instance(self._pop()))
 
     def _object(self) -> None:
-        made = self._items()[0]
-        self._stack.append(Inert(made.name if isinstance(made, Global) else "object"))
+        self._stack.append(self._called(self._items()[0]))
 
     def _stack_global(self) -> None:
         attribute, module = self._pop(), self._pop()
@@ -184,25 +200,28 @@ def pairs(items: list[Any]) -> dict[Any, Any]:
     """
     found: dict[Any, Any] = {}
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # Hashing nested tuples recurses in C without a limit: only scalars are used as keys.
-        plain = key if key is None or isinstance(key, _SCALARS) else Inert("key")
+        # Hashing nested tuples recurses in C without a limit: only scalars are used as keys, and
+        # objects, which are hashed by identity.
+        plain = key if key is None or isinstance(key, _KEYS) else Inert("key")
         if plain in found:
             raise FormatError(f"the name {shown(plain)} occurs twice in one dict; refused")
         found[plain] = value
     return found
 
 
-def foreign_refusal(root: Any, foreign: dict[str, None]) -> str:
-    """Returns why a file with foreign objects is refused, or an empty text."""
-    if not foreign:
-        return ""
-    names = list(foreign)
-    if isinstance(root, Inert) and root.name in foreign:
+def foreign_refusal(root: Any, machine: Machine) -> str:
+    """Returns why a file with Python objects in it is refused, or an empty text."""
+    strange = {**machine.foreign, **machine.classes}
+    unknown = isinstance(root, Global) and root.call is None
+    if unknown or (isinstance(root, Inert) and root.name in strange):
         return (
             f"is a whole pickled {shown(root.name)[1:-1]} object, and only its class's code could "
             "open it; load it once where you trust it and the class lives, then save "
             "model.state_dict() and migrate that file"
         )
+    if not machine.foreign:
+        return ""
+    names = list(machine.foreign)
     listed = ", ".join(shown(name)[1:-1] for name in names[:5])
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004
     return (
@@ -211,7 +230,10 @@ def foreign_refusal(root: Any, foreign: dict[str, None]) -> str:
     )
 
 
-_SCALARS = (str, int, float, bytes)
+_OWN_LIBRARY = sys.stdlib_module_names | {"__builtin__", "posix", "nt", "pip"}
+"""Packages that are on every computer, so that a hostile file can count on them."""
+
+_KEYS = (str, int, float, bytes, Inert)
 _PUSH = frozenset(
     (
         "INT",

@@ -4,14 +4,13 @@ Rules: README of huggingface/safetensors. The header begins with ``{`` (the refe
 takes blanks), has no name twice, and its tensors cover the rest of the file without gap or overlap.
 """
 
-import json
 import math
 import struct
 from pathlib import Path
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage, map_file
-from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
+from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown, strict_json
 from ascend_migrate.pipeline.checkpoint.formats import reader
 from ascend_migrate.pipeline.checkpoint.views import View, contiguous
 from ascend_migrate.pipeline.dtypes import BY_SAFETENSORS
@@ -72,19 +71,10 @@ def read_header(data: memoryview) -> tuple[dict[str, Any], int]:
     text = bytes(data[8 : 8 + length])
     if not text.startswith(b"{"):
         raise FormatError("its header does not begin with '{', as safetensors demands")
-    header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+    header = strict_json(text)
     if not isinstance(header, dict):
         raise FormatError("its header is not a table")
     return header, 8 + length
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise FormatError(f"the name {shown(name)} occurs twice in its header; refused")
-        found[name] = value
-    return found
 
 
 def _tensor(name: str, entry: Any) -> tuple[int, int, View]:
@@ -128,7 +118,7 @@ def _check_cover(spans: list[tuple[int, int, str]], size: int) -> None:
 
 
 def _aliases(metadata: dict[str, str], views: dict[str, Any]) -> dict[str, Any]:
-    tied = json.loads(metadata.get(TIED, "{}"), object_pairs_hook=_unique)
+    tied = strict_json(metadata.get(TIED, "{}").encode())
     if not isinstance(tied, dict):
         raise FormatError(f"its metadata {TIED} is not a table")
     for alias, stored in tied.items():

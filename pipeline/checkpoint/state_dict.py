@@ -5,8 +5,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
+from ascend_migrate.pipeline.checkpoint.side_state import USUAL, role
 from ascend_migrate.pipeline.checkpoint.torch_names import Inert
-from ascend_migrate.pipeline.checkpoint.views import View
+from ascend_migrate.pipeline.checkpoint.views import Unsupported, View
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
@@ -26,7 +27,7 @@ def candidates(root: Any) -> dict[str, Mapping[Any, Any]]:
     """
     found: dict[str, Mapping[Any, Any]] = {}
     for path, tree in _dicts(root):
-        tensors = sum(isinstance(value, View) for value in tree.values())
+        tensors = sum(map(_is_tensor, tree.values()))
         if tensors * 2 > len(tree):
             found[path] = tree
     return found
@@ -46,16 +47,24 @@ def choose(root: Any, key: str | None) -> tuple[str, Mapping[Any, Any]]:
     found = candidates(root)
     if key is not None:
         chosen = _at(root, key)
-        if chosen is None or not any(isinstance(value, View) for value in chosen.values()):
+        if chosen is None or not any(map(_is_tensor, chosen.values())):
             raise FormatError(f"has no dict of tensors under {shown(key)}; it has {_list(found)}")
         return key, chosen
+    main = {path: tree for path, tree in found.items() if not any(map(role, path.split(".")))}
+    objects = _objects_with_tensors(root)
+    if objects and (len(main) != 1 or next(iter(main)).rpartition(".")[2] not in USUAL):
+        raise FormatError(
+            f"holds tensors inside Python objects ({', '.join(objects)}), which only their code "
+            f"could open, and {_list(found)} as plain dicts; save model.state_dict() where you "
+            "trust this file, or choose a plain dict with --key NAME"
+        )
     if not found:
         raise FormatError("holds no dict of tensors; save model.state_dict()")
-    if len(found) > 1:
+    if len(main or found) > 1:
         raise FormatError(
             f"holds several dicts of tensors: {_list(found)}; choose one with --key NAME"
         )
-    return next(iter(found.items()))
+    return next(iter((main or found).items()))
 
 
 def split(
@@ -71,7 +80,8 @@ def split(
         The tensors by name, a line for each other thing, and notes.
 
     Raises:
-        FormatError: a key that is no text, names that collide, or a pattern that matches nothing.
+        FormatError: a key that is no text, names that collide, a tensor of a kind that is not read,
+            or a pattern that matches nothing.
     """
     for name in tree:
         if not isinstance(name, str):
@@ -82,6 +92,9 @@ def split(
         if not name.isascii() and name != name.encode("utf-8", "replace").decode():
             raise FormatError(f"its state dict has the key {shown(name)}, which is no valid text")
     kept = _without(tree, drop)
+    for name, value in kept.items():
+        if isinstance(value, Unsupported):
+            raise FormatError(f"tensor {shown(name)} {value.reason}; or leave it out with --drop")
     views = {name: value for name, value in kept.items() if isinstance(value, View)}
     extra = [f"{n}: {_kind(v)}, left out" for n, v in kept.items() if not isinstance(v, View)]
     prefix = common_prefix(views)
@@ -118,12 +131,21 @@ def beside(root: Any, key: str) -> list[str]:
         if not isinstance(tree, dict):
             break
         lines += [
-            f"{path}{name}: {_kind(value)}, left out"
+            f"{path}{name}: {_kind(value)}{_said(path, name, value)}, left out"
             for name, value in tree.items()
             if str(name) != step
         ]
         tree, path = tree.get(step), f"{path}{step}."
     return lines
+
+
+def _said(path: str, name: Any, value: Any) -> str:
+    text = role(str(name))
+    if not text:
+        return ""
+    inner = next(iter(candidates(value)), None) if isinstance(value, dict) else None
+    usable = "" if inner is None else f"; --key {f'{path}{name}.{inner}'.rstrip('.')} takes it"
+    return f" ({text}{usable})"
 
 
 def everything(root: Any) -> dict[str, View]:
@@ -159,6 +181,19 @@ def _dicts(root: Any, *, inside_objects: bool = False) -> Iterator[tuple[str, di
         ]
 
 
+def _objects_with_tensors(root: dict[Any, Any]) -> list[str]:
+    """Returns the names of those that may be the model itself."""
+    return [
+        f"{shown(name)}: {shown(value.name)[1:-1]}"
+        for name, value in root.items()
+        if isinstance(value, Inert) and not role(str(name)) and everything(value)
+    ]
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, View | Unsupported)
+
+
 def _is_optimizer(tree: dict[Any, Any]) -> bool:
     return "param_groups" in tree and "state" in tree
 
@@ -178,7 +213,7 @@ def _at(tree: Any, key: str) -> dict[Any, Any] | None:
 
 
 def _without(tree: Mapping[str, Any], drop: Sequence[str]) -> dict[str, Any]:
-    prefix = common_prefix({name: None for name, v in tree.items() if isinstance(v, View)})
+    prefix = common_prefix({name: None for name, v in tree.items() if _is_tensor(v)})
     gone: set[str] = set()
     for pattern in drop:
         matched = {
@@ -201,6 +236,8 @@ def _list(found: Mapping[str, Mapping[Any, Any]]) -> str:
 def _kind(value: Any) -> str:
     if isinstance(value, View):
         return f"{value.dtype} tensor {list(value.shape)}"
+    if isinstance(value, Unsupported):
+        return "tensor of a kind that is not read"
     if isinstance(value, Inert):
         return f"Python object {shown(value.name)}"
     if isinstance(value, dict | list | tuple):

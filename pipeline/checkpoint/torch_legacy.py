@@ -41,7 +41,7 @@ def read(path: Path) -> Contents:
     sources: dict[str, None] = {}
     machine = Machine(lambda pid: _persistent(pid, refs, sources))
     root = machine.run(stream)
-    refusal = foreign_refusal(root, machine.foreign)
+    refusal = foreign_refusal(root, machine)
     keys = Machine().run(stream)
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(refs):
         raise FormatError("its list of storages and its tensors do not fit together; damaged")

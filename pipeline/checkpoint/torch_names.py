@@ -4,11 +4,11 @@ Signatures: torch/_utils.py (``_rebuild_*``) and torch/serialization.py (persist
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
-from ascend_migrate.pipeline.checkpoint.views import View
+from ascend_migrate.pipeline.checkpoint.views import Unsupported, View
 from ascend_migrate.pipeline.dtypes import BY_NAME, BY_STORAGE
 
 Call = Callable[[tuple[Any, ...]], Any]
@@ -54,6 +54,7 @@ class StorageRef:
         device: device tag, such as ``"cuda:0"``.
         shift: elements before the storage view that is meant (legacy files only).
         limit: elements of that storage view.
+        quantized: whether the elements are torch's quantized ones.
     """
 
     key: str
@@ -62,6 +63,7 @@ class StorageRef:
     device: str
     shift: int = 0
     limit: int = 0
+    quantized: bool = False
 
 
 def storage_ref(pid: Any) -> StorageRef:
@@ -73,23 +75,24 @@ def storage_ref(pid: Any) -> StorageRef:
     if not isinstance(pid, tuple) or len(pid) not in (5, 6) or _text(pid[0]) != "storage":
         raise FormatError("its pickle holds a reference that is not a storage; damaged")
     kind, key, location, numel = pid[1:5]
-    dtype = _storage_dtype(kind)
-    _whole(numel)
+    name = kind.name.rpartition(".")[2] if isinstance(kind, Global) else ""
+    shift, limit = 0, _whole(numel)
     if len(pid) == 6 and pid[5] is not None:  # noqa: PLR2004 (the legacy form with a view)
         _, shift, limit = pid[5]
         if _whole(shift) + _whole(limit) > numel:
             raise FormatError(f"storage {shown(key)} has a view that reaches past its end")
-        return StorageRef(_text(key), dtype, numel, _text(location)[:32], shift, limit)
-    return StorageRef(_text(key), dtype, numel, _text(location)[:32], 0, numel)
+    dtype = _storage_dtype(name, kind)
+    quantized = name in _QUANTIZED
+    return StorageRef(_text(key), dtype, numel, _text(location)[:32], shift, limit, quantized)
 
 
 def resolve(module: str, attribute: str) -> Call | None:
     """Returns what calling ``module.attribute`` builds, or None if it is not on the list."""
     if module in ("torch", "torch.cuda", "torch.storage") and (
-        attribute in BY_STORAGE or attribute == "UntypedStorage"
+        attribute in BY_STORAGE or attribute in _QUANTIZED or attribute == "UntypedStorage"
     ):
         return _inert(f"{module}.{attribute}")
-    if module == "torch" and attribute in BY_NAME:
+    if module == "torch" and (attribute in BY_NAME or attribute in _CONSTANTS):
         return _inert(f"torch.{attribute}")
     return _CALLS.get((module, attribute))
 
@@ -108,23 +111,28 @@ def _whole(value: Any) -> int:
     return value
 
 
-def _storage_dtype(kind: Any) -> str:
-    name = kind.name.rpartition(".")[2] if isinstance(kind, Global) else ""
+def _storage_dtype(name: str, kind: Any) -> str:
     if name == "UntypedStorage":
         return "uint8"
+    if name in _QUANTIZED:
+        return _QUANTIZED[name]
     if name not in BY_STORAGE:
-        raise FormatError(f"its storage type {shown(kind)} is not supported (quantized?)")
+        raise FormatError(f"its storage type {shown(kind)} is not supported")
     return BY_STORAGE[name].name
 
 
-def _view(args: tuple[Any, ...], dtype: str | None = None, metadata: Any = None) -> View:
+def _view(
+    args: tuple[Any, ...], dtype: str | None = None, metadata: Any = None
+) -> View | Unsupported:
     ref, offset, shape, stride = args[:4]
     if not isinstance(ref, StorageRef):
         raise FormatError("its pickle builds a tensor without a storage; damaged")
+    if ref.quantized:
+        return _QUANTIZED_TENSOR
     if isinstance(metadata, dict) and any(metadata.values()):
-        raise FormatError(
-            f"holds a tensor with the lazy marks {shown(list(metadata))} (conjugated or negated): "
-            "save it with .resolve_conj().resolve_neg()"
+        return Unsupported(
+            f"has the lazy marks {shown(list(metadata))} (conjugated or negated): save it with "
+            ".resolve_conj().resolve_neg()"
         )
     sizes = tuple(_whole(size) for size in shape)
     steps = tuple(_whole(step) for step in stride)
@@ -147,19 +155,54 @@ def _view(args: tuple[Any, ...], dtype: str | None = None, metadata: Any = None)
     return view
 
 
-def _rebuild_v1(args: tuple[Any, ...]) -> View:
+def _rebuild_v1(args: tuple[Any, ...]) -> View | Unsupported:
     return _view(args)
 
 
-def _rebuild_v2(args: tuple[Any, ...]) -> View:
+def _rebuild_v2(args: tuple[Any, ...]) -> View | Unsupported:
     return _view(args, metadata=args[6] if len(args) > 6 else None)  # noqa: PLR2004
 
 
-def _rebuild_v3(args: tuple[Any, ...]) -> View:
-    dtype = args[6].name.rpartition(".")[2] if isinstance(args[6], Global) else ""
+def _rebuild_v3(args: tuple[Any, ...]) -> View | Unsupported:
+    dtype = _dtype_name(args[6])
     if dtype not in BY_NAME:
-        raise FormatError(f"holds a tensor of the element type {shown(args[6])}, not supported")
+        return Unsupported(
+            f"has the element type {shown(args[6].name)}, which is not supported; save it as "
+            "another type, or its bytes with .view(torch.uint8)"
+        )
     return _view(args, dtype, args[7] if len(args) > 7 else None)  # noqa: PLR2004
+
+
+def _dtype_name(kind: Any) -> str:
+    if not isinstance(kind, Global) or not kind.name.startswith("torch."):
+        raise FormatError("its pickle builds a tensor whose element type is none; damaged")
+    return kind.name.removeprefix("torch.")
+
+
+def _rebuild_from_type(args: tuple[Any, ...]) -> Any:
+    """``(function, class, arguments, attributes)``: a tensor with attributes, or of a subclass."""
+    function, kind, inner = args[:3]
+    if not isinstance(function, Global) or not isinstance(kind, Global):
+        raise FormatError("its pickle builds a tensor from what is no class; damaged")
+    if kind.name not in _PLAIN_CLASSES or function.call is None:
+        return Unsupported(
+            f"is of the class {shown(kind.name)}, which only its code could open; save a plain "
+            "torch.Tensor in its place"
+        )
+    return function.call(inner)
+
+
+def _rebuild_on_device(args: tuple[Any, ...]) -> Any:
+    """``(tensor on the CPU, element type, device, requires_grad)``."""
+    data = args[0]
+    if isinstance(data, View) and data.dtype == _dtype_name(args[1]):
+        return replace(data, device=str(args[2])[:32])
+    return Unsupported("was saved from a device that stores it as another type; save its .cpu()")
+
+
+def _unsupported(reason: str) -> Call:
+    found = Unsupported(reason)
+    return lambda args: found
 
 
 def _parameter(args: tuple[Any, ...]) -> Any:
@@ -184,8 +227,45 @@ def _inert(name: str) -> Call:
     return lambda args: Inert(name)
 
 
+def _empty(args: tuple[Any, ...]) -> dict[Any, Any]:
+    return {}
+
+
+_QUANTIZED = {
+    "QInt8Storage": "int8",
+    "QUInt8Storage": "uint8",
+    "QInt32Storage": "int32",
+    "QUInt4x2Storage": "uint8",
+    "QUInt2x4Storage": "uint8",
+}
+"""Storages of quantized tensors, with the type of what is stored."""
+
+_QUANTIZED_TENSOR = Unsupported(
+    "is a torch-quantized tensor, which is not supported; save its .dequantize(), or its "
+    ".int_repr() with its scales"
+)
+
+_PLAIN_CLASSES = ("torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer")
+
+_CONSTANTS = frozenset(
+    (
+        *("complex32", "float4_e2m1fn_x2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"),
+        *("qint8", "quint8", "qint32", "quint4x2", "quint2x4"),
+        *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8)),
+        *("bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"),
+        *("strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc"),
+        *("per_tensor_affine", "per_channel_affine", "per_channel_affine_float_qparams"),
+        *("per_tensor_symmetric", "per_channel_symmetric"),
+        *("contiguous_format", "preserve_format", "channels_last", "channels_last_3d", "Tensor"),
+    )
+)
+"""What ``torch`` has beside element types of ours: values, which a pickle only ever names."""
+
 INERT = (
     "torch.device",
+    "torch.serialization._get_layout",
+    "torch.nn.parameter.Parameter",
+    "torch.nn.parameter.Buffer",
     "_codecs.encode",  # how protocol 2 spells bytes
     "numpy.dtype",
     "numpy.ndarray",
@@ -193,8 +273,31 @@ INERT = (
     "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray.scalar",
     "numpy._core.multiarray._reconstruct",
+    *(f"torch.jit._pickle.build_{kind}list" for kind in ("int", "double", "bool", "tensor")),
+    "torch.jit._pickle.restore_type_tag",
+    "torch.distributed.checkpoint.metadata._MEM_FORMAT_ENCODING",
+    *(f"pathlib.{kind}Path" for kind in ("", "Pure", "Posix", "Windows", "PurePosix")),
+    "pathlib.PureWindowsPath",
+    *(f"pathlib._local.{kind}Path" for kind in ("", "Posix", "Windows")),
+    *(f"datetime.{kind}" for kind in ("date", "time", "datetime", "timedelta", "timezone")),
+    "argparse.Namespace",
+    "collections.Counter",
+    "collections.deque",
+    "typing.Any",
+    *(
+        f"{module}.{kind}"
+        for module in ("builtins", "__builtin__")
+        for kind in (
+            *("bool", "int", "float", "complex", "str", "bytes", "bytearray", "list", "tuple"),
+            *("set", "frozenset", "slice", "range", "object"),
+        )
+    ),
 )
 """Names that only ever describe something that is left out."""
+
+_SPARSE = _unsupported(
+    "is a sparse tensor (_rebuild_sparse_tensor), which is not read; save it with .to_dense()"
+)
 
 _CALLS: dict[tuple[str, str], Call] = {
     ("torch._utils", "_rebuild_tensor"): _rebuild_v1,
@@ -202,8 +305,30 @@ _CALLS: dict[tuple[str, str], Call] = {
     ("torch._utils", "_rebuild_tensor_v3"): _rebuild_v3,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._tensor", "_rebuild_from_type"): _rebuild_from_type,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _rebuild_on_device,
+    ("torch._utils", "_rebuild_qtensor"): lambda args: _QUANTIZED_TENSOR,
+    ("torch._utils", "_rebuild_sparse_tensor"): _SPARSE,
+    ("torch._utils", "_rebuild_sparse_csr_tensor"): _SPARSE,
+    ("torch._utils", "_rebuild_nested_tensor"): _unsupported(
+        "is a nested tensor; save its .unbind() as tensors of their own"
+    ),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _unsupported(
+        "is on the meta device: it was saved without its values; save the model once it is loaded"
+    ),
+    ("torch._utils", "_rebuild_wrapper_subclass"): _unsupported(
+        "is a wrapper of other tensors, which only its class's code could open; save plain tensors"
+    ),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _unsupported(
+        "was saved from another device as a NumPy array; save its .cpu()"
+    ),
+    ("torch._utils", "_rebuild_xla_tensor"): _unsupported(
+        "was saved from an XLA device as a NumPy array; save its .cpu()"
+    ),
     ("torch", "Size"): _size,
     ("collections", "OrderedDict"): _ordered_dict,
+    ("collections", "defaultdict"): _empty,
     ("builtins", "dict"): _ordered_dict,
     ("__builtin__", "dict"): _ordered_dict,
     **{

@@ -34,6 +34,8 @@ class View:
         stride: strides in elements.
         offset: first element, counted from the start of the storage.
         device: device tag, such as ``"cuda:0"``; empty where the format has none.
+        conj: whether the stored numbers are the conjugates of the tensor's.
+        neg: whether the stored numbers are the negatives of the tensor's.
     """
 
     storage: str
@@ -42,11 +44,30 @@ class View:
     stride: tuple[int, ...]
     offset: int
     device: str = ""
+    conj: bool = False
+    neg: bool = False
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether the tensor's bytes are a run of the storage's, so that they can be copied."""
+        straight = self.stride == contiguous(self.shape) or math.prod(self.shape) <= 1
+        return straight and not self.conj and not self.neg
 
     @property
     def nbytes(self) -> int:
         """Bytes of the contiguous tensor."""
         return math.prod(self.shape) * BY_NAME[self.dtype].itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A tensor that is no strided view of numbers; it keeps its name, so that it can be dropped.
+
+    Attributes:
+        reason: what it is, and what to do; follows on the tensor's name.
+    """
+
+    reason: str
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -112,10 +133,17 @@ def materialise(view: View, storage: memoryview) -> NDArray[np.generic]:
         raise FormatError("is bool but holds bytes that are neither 0 nor 1")
     flat = raw.view(dtype) if raw.ctypes.data % dtype.alignment == 0 else raw.copy().view(dtype)
     array: NDArray[np.generic]
-    if view.stride == contiguous(view.shape) or math.prod(view.shape) == 1:
+    if view.as_stored:
         array = flat.reshape(view.shape)
     else:
+        # NumPy strides no 8-bit floats, so that they pass as unsigned integers of their width.
+        plain = flat.view(f"u{dtype.itemsize}") if dtype.itemsize <= 8 else flat  # noqa: PLR2004
         steps = tuple(step * dtype.itemsize for step in view.stride)
-        array = np.lib.stride_tricks.as_strided(flat, view.shape, steps, writeable=False).copy()
+        laid = np.lib.stride_tricks.as_strided(plain, view.shape, steps, writeable=False)
+        array = np.array(laid, order="C").view(dtype)
+        if view.conj:
+            array = np.conjugate(array)
+        if view.neg:
+            array = np.negative(array)
     array.flags.writeable = False
     return array

@@ -7,7 +7,7 @@ import pytest
 
 from ascend_migrate.pipeline.errors import ExitCode, SpecError
 from ascend_migrate.pipeline.records import Form
-from ascend_migrate.pipeline.spec import make_spec, read_spec
+from ascend_migrate.pipeline.spec import make_spec, read_spec, with_forms
 
 GOOD = """
 name = "toy"
@@ -95,6 +95,42 @@ def test_names_the_place_in_a_file_that_is_not_toml(
 def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"absent\.toml: cannot be read"):
         read_spec(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"name": "a" * 201}, "name: string should have at most 200 characters"),
+        ({"source": {"path": "a" * 5000}}, "does not exist"),
+        ({"validation": {"samples": ["a" * 5000]}}, "does not exist"),
+        ({"source": {"path": "a\0b"}}, "does not exist"),
+        ({"source": "model.pt"}, "source: "),
+        ({"to": "onnx"}, "to: "),
+        ({"to": []}, "to: "),
+        ({"inputs": {"x": 1}}, "inputs: "),
+        ({"model": {"callable": "toy"}}, "model.callable: 'toy' is not MODULE:CALLABLE"),
+        ({"validation": {"timeout": 0}}, "validation.timeout: "),
+    ],
+)
+def test_says_what_is_wrong(folder: Path, change: dict[str, Any], fault: str) -> None:
+    tables: dict[str, Any] = {"name": "t", "to": ["safetensors"], "source": {"path": "model.pt"}}
+    assert make_spec(tables, subject="it", base=folder).name == "t"
+    with pytest.raises(SpecError) as caught:
+        make_spec(tables | change, subject="it", base=folder)
+    assert any(fault in line for line in caught.value.faults)
+
+
+def test_the_same_request_for_other_forms(folder: Path) -> None:
+    tables = {"name": "toy", "to": ["safetensors"], "source": {"path": "model.pt"}}
+    spec = make_spec(tables, subject="it", base=folder)
+    assert with_forms(spec, [Form.SAFETENSORS], subject="it") == spec
+    with pytest.raises(
+        SpecError, match=r"it: model: is required for onnx .*; inputs: are required"
+    ):
+        with_forms(spec, [Form.ONNX], subject="it")
+    (folder / "migration.toml").write_text(GOOD)
+    full = with_forms(read_spec(folder / "migration.toml"), [Form.ONNX], subject="it")
+    assert full.to == (Form.ONNX,)
 
 
 def test_weights_alone_need_neither_code_nor_inputs(folder: Path) -> None:

@@ -74,8 +74,8 @@ def test_another_release_reuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     assert stage_key("export", INPUTS, PARAMS) != key
 
 
-def change(path: str, data: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / path).write_bytes(data) and None
+def change(path: str, data: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / path).write_bytes(data)
 
 
 def forge(**changes: Any) -> Callable[[Path], None]:
@@ -86,7 +86,7 @@ def forge(**changes: Any) -> Callable[[Path], None]:
     return alter
 
 
-DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut short": (change("sub/a.bin", b"a" * 99), "sub/a.bin is missing or has another size"),
     "other bytes": (change("sub/a.bin", b"a" * 99 + b"b"), "sub/a.bin has other bytes"),
     "gone": (lambda f: (f / "b.txt").unlink(), "b.txt is missing"),
@@ -134,7 +134,7 @@ def test_a_damaged_stage_is_set_aside_and_made_again(tmp_path: Path, name: str) 
 )
 def test_a_result_that_is_not_json(tmp_path: Path, result: Any, reason: str) -> None:
     with pytest.raises(StoreError, match=reason):
-        run(tmp_path, lambda folder: result)  # type: ignore[no-any-return]
+        run(tmp_path, lambda folder: result)
     assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".lock-")] == []
 
 

@@ -6,26 +6,30 @@ from pathlib import Path
 from ascend_migrate.pipeline.digest import bytes_digest, file_digest
 from ascend_migrate.pipeline.evidence import write_report
 from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome, Verdict
+from ascend_migrate.pipeline.registry import OciRegistry, Publication
 
 GRAPH_CHECKS = ("outputs.close", "outputs.present", "calls.repeatable", "weights.ledger")
 
 
 def write_artifacts(root: Path, content: str) -> tuple[Artifact, ...]:
     """One model in three forms; ONNX shares the safetensors file, MindIR has a README beside it."""
-    exports, mindir = root / "exports", root / "ascend"
-    exports.mkdir(parents=True)
-    (mindir / "mindir").mkdir(parents=True)
-    (exports / "model.safetensors").write_bytes(f"weights {content}".encode() * 1000)
-    (exports / "model.onnx").write_bytes(f"graph {content}".encode())
-    (mindir / "mindir/model.mindir").write_bytes(f"mindir {content}".encode())
-    (mindir / "README.md").write_bytes(b"how to load it")
-    weights = ["model.safetensors"]
+    (root / "exports").mkdir(parents=True)
+    (root / "ascend/mindir").mkdir(parents=True)
+    (root / "exports/model.safetensors").write_bytes(f"weights {content}".encode() * 1000)
+    (root / "exports/model.onnx").write_bytes(f"graph {content}".encode())
+    (root / "ascend/mindir/model.mindir").write_bytes(f"mindir {content}".encode())
+    (root / "ascend/README.md").write_bytes(b"how to load it")
+    return read_artifacts(root)
+
+
+def read_artifacts(root: Path) -> tuple[Artifact, ...]:
+    """What `write_artifacts` wrote, as it is on disk now."""
+    exports, ascend = root / "exports", root / "ascend"
+    weights, source = "model.safetensors", bytes_digest(b"source")
     return (
-        Artifact.of(Form.SAFETENSORS, exports, weights, parent="sha256:source"),
-        Artifact.of(Form.ONNX, exports, ["model.onnx", *weights], parent="sha256:source"),
-        Artifact.of(
-            Form.MINDIR, mindir, ["mindir/model.mindir", "README.md"], parent="sha256:source"
-        ),
+        Artifact.of(Form.SAFETENSORS, exports, [weights], parent=source),
+        Artifact.of(Form.ONNX, exports, ["model.onnx", weights], parent=source),
+        Artifact.of(Form.MINDIR, ascend, ["mindir/model.mindir", "README.md"], parent=source),
     )
 
 
@@ -55,3 +59,12 @@ def write_evidence(root: Path, verdict: Verdict) -> Mapping[str, Path]:
     (root / "golden.safetensors").write_bytes(b"golden")
     assert file_digest(root / "golden.safetensors") == bytes_digest(b"golden")
     return {p.name: p for p in sorted(root.iterdir())}
+
+
+def publish(root: Path, content: str, name: str = "toy") -> Publication:
+    """Publishes a model with this content to ``root / "registry"``."""
+    work = root / f"work-{content}"
+    artifacts = write_artifacts(work, content) if not work.exists() else read_artifacts(work)
+    verdict = passing(artifacts)
+    evidence = write_evidence(work / "evidence", verdict)
+    return OciRegistry(root / "registry").publish(name, artifacts, verdict, evidence)
