@@ -1,18 +1,19 @@
 """ascend-migrate: the command line. Each command parses, calls plain functions, and prints.
 
-Results go to stdout (``--json`` for machines), progress to stderr. Heavy libraries are imported
-inside the commands, so that ``--help`` answers at once.
+Results go to stdout (``--json`` for machines), progress and errors to stderr. Heavy libraries are
+imported inside the commands, so that ``--help`` answers at once.
 """
 
-import json
-import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
-from ascend_migrate.flows import cli_flow, cli_inspect, cli_migrate, cli_registry
+from ascend_migrate.flows import cli_errors, cli_flow, cli_inspect, cli_migrate, cli_registry
+from ascend_migrate.flows.cli_options import echo
 from ascend_migrate.pipeline.errors import ExitCode, MigrationError
 
 EPILOG = (
@@ -20,8 +21,23 @@ EPILOG = (
     "input is at fault; 3 could not be carried out (tool or device missing)."
 )
 
+STOPPED = 128 + signal.SIGINT
+"""What a shell reports for a process that Ctrl-C ended."""
+
+_INTERRUPTED = threading.Event()
+
+
+class _InOrder(click.Group):
+    """Lists its commands in the order in which they were added, not by alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns their names."""
+        del ctx
+        return list(self.commands)
+
 
 @click.group(
+    cls=_InOrder,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -30,46 +46,58 @@ def cli() -> None:
     """Move CUDA-trained checkpoints to Huawei Ascend; publish only what is proved equivalent."""
 
 
-for _module in (cli_inspect, cli_migrate, cli_registry, cli_flow):
-    for _command in _module.COMMANDS:
-        cli.add_command(_command)
+# In the order in which one meets them.
+for _command in (
+    cli_inspect.inspect,
+    *cli_migrate.COMMANDS,
+    *cli_registry.COMMANDS,
+    cli_flow.flow,
+    cli_inspect.doctor,
+):
+    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with the documented exit code."""
-    code = run(arguments)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has gone; Python would complain again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    signal.signal(signal.SIGINT, _interrupt)
     # sys.exit, not os._exit: the worker processes of a runtime are ended by their own handlers.
-    sys.exit(code)
+    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; every user's error is one line on stderr."""
+    """Runs one command and returns its exit code; every error of a user is a line on stderr."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in given
+    code: int
     try:
-        result = cli.main(args=arguments, standalone_mode=False, prog_name="ascend-migrate")
-    except click.ClickException as error:
+        code = cli.main(args=given, standalone_mode=False, prog_name="ascend-migrate") or 0
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return ExitCode.INPUT
-    except click.Abort:
-        click.echo("ascend-migrate: stopped", err=True)
-        return 130  # what a shell reports for a process ended by Ctrl-C
-    except BrokenPipeError:
-        return ExitCode.OK
+        code = ExitCode.INPUT
+    except click.ClickException as error:
+        cli_errors.show_usage(error, as_json=as_json)
+        code = ExitCode.INPUT
     except MigrationError as error:
-        _show(error, as_json="--json" in (sys.argv[1:] if arguments is None else arguments))
-        return error.exit_code
-    return int(result or 0)
+        cli_errors.show(error, as_json=as_json)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = _stopped()
+    except Exception as error:
+        # A library that is interrupted while it is being imported may raise anything.
+        if _INTERRUPTED.is_set():
+            code = _stopped()
+        else:
+            # Never Python's own exit code 1, which would say that the model differs.
+            cli_errors.show_unexpected(error, as_json=as_json)
+            code = ExitCode.UNABLE
+    return code
 
 
-def _show(error: MigrationError, *, as_json: bool) -> None:
-    text = " ".join(str(error).split())
-    if as_json:
-        document: dict[str, Any] = {"error": type(error).__name__, "message": text}
-        for attribute in ("faults", "nodes", "reasons"):
-            if hasattr(error, attribute):
-                document[attribute] = list(getattr(error, attribute))
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    click.echo(f"ascend-migrate: {text}", err=True)
+def _interrupt(_number: int, _frame: Any) -> None:
+    _INTERRUPTED.set()
+    raise KeyboardInterrupt
+
+
+def _stopped() -> int:
+    echo("ascend-migrate: stopped", err=True)
+    return STOPPED

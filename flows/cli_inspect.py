@@ -13,7 +13,7 @@ from ascend_migrate.pipeline.errors import ExitCode
 @click.argument("path", type=shared.existing)
 @shared.as_json
 def inspect(path: Path, json_: bool) -> int:
-    """Say what a checkpoint or model file holds; nothing in it is executed."""
+    """Say what a checkpoint or model file holds; run nothing in it."""
     from ascend_migrate.pipeline.checkpoint import describe
 
     found = describe(path)
@@ -42,7 +42,7 @@ def _plain(value: Any) -> str:
 @click.command()
 @shared.as_json
 def doctor(json_: bool) -> int:
-    """Say what is installed, what each form needs, what is missing and how to get it."""
+    """Say what is installed, what is missing, and how to get it."""
     from ascend_migrate.flows.doctor import examine
 
     checks = examine()
@@ -56,6 +56,3 @@ def doctor(json_: bool) -> int:
         text += "\n\n" + "\n".join(f"{c.name}: {c.remedy}" for c in missing)
     shared.print_result([c.to_json() for c in checks], text, json_=json_)
     return ExitCode.OK if all(c.found for c in checks if c.required) else ExitCode.UNABLE
-
-
-COMMANDS = (inspect, doctor)

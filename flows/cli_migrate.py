@@ -1,6 +1,5 @@
 """The commands that make and judge artifacts: migrate, convert, capture, validate."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,18 @@ from ascend_migrate.pipeline.records import Form
 @click.command()
 @click.argument("path", metavar="SPEC.toml | PATH", type=shared.existing)
 @shared.request
-@click.option("--to", metavar="FORM[,FORM]", help=f"Forms to publish: {', '.join(Form)}.")
+@click.option(
+    "--to",
+    metavar="FORM[,FORM]",
+    help=f"Forms to publish: {', '.join(Form)}; by default all that the source allows.",
+)
 @click.option("--name", help="Name in the registry; made from the file's name by default.")
 @click.option(
     "--registry",
     type=click.Path(path_type=Path),
     envvar=shared.REGISTRY_VARIABLE,
-    help="Folder of the registry; in a specification: its own.",
+    show_envvar=True,
+    help="Folder of the registry, in place of the specification's; else `registry`.",
 )
 @shared.as_json
 def migrate(path: Path, to: str | None, json_: bool, **options: Any) -> int:
@@ -36,11 +40,11 @@ def migrate(path: Path, to: str | None, json_: bool, **options: Any) -> int:
         done = steps.migrate(steps.open_workspace(spec, show))
     document = report_text.migration_document(done)
     shared.print_result(document, report_text.migration(done), json_=json_)
-    return ExitCode.OK if done.publication else report_text.exit_code(done.verdict)
+    return report_text.exit_code(done.verdict)
 
 
 @click.command()
-@click.argument("path", type=shared.existing)
+@click.argument("path", metavar="SPEC.toml | PATH", type=shared.existing)
 @click.option("--to", required=True, type=click.Choice([*map(str, Form)]), help="Form to make.")
 @shared.request
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to fill.")
@@ -49,7 +53,7 @@ def convert(path: Path, to: str, out: Path, json_: bool, **options: Any) -> int:
     """Make one form, without judging it."""
     from ascend_migrate.flows import steps_single
 
-    spec = shared.spec_from(path, None if path.suffix == ".toml" else to, options)
+    spec = shared.spec_from(path, None if shared.is_spec(path) else to, options)
     with shared.progress() as show:
         artifact = steps_single.convert(spec, Form(to), out, show)
     document = {
@@ -61,28 +65,32 @@ def convert(path: Path, to: str, out: Path, json_: bool, **options: Any) -> int:
     }
     lines = [f"{out / f.path}  {f.size:,} bytes  {f.digest}" for f in artifact.files]
     lines += [f"note: {note}" for note in artifact.notes]
-    lines.append("Not judged: nothing says yet that this computes what the original does.")
+    lines.append(
+        "Not judged: nothing says yet that this computes what the original does; "
+        f"see `ascend-migrate validate {out / artifact.entry}`."
+    )
     shared.print_result(document, "\n".join(lines), json_=json_)
     return ExitCode.OK
 
 
 @click.command()
-@click.argument("path", metavar="SPEC.toml", type=shared.existing)
+@click.argument("spec", metavar="SPEC.toml", type=shared.specification)
 @click.option(
     "-o",
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="GOLDEN.safetensors to write.",
+    metavar="GOLDEN.safetensors",
+    help="File to write.",
 )
 @shared.as_json
-def capture(path: Path, out: Path, json_: bool) -> int:
-    """Record inputs and original outputs, to be judged against elsewhere."""
+def capture(spec: Path, out: Path, json_: bool) -> int:
+    """Record the original's answers, to judge against elsewhere."""
     from ascend_migrate.flows import steps_single
 
-    spec = shared.spec_from(path, None, {})
+    request = shared.spec_from(spec, None, {})
     with shared.progress() as show:
-        cases = steps_single.capture(spec, out, show)
+        cases = steps_single.capture(request, out, show)
     text = f"{out}: {len(cases)} cases\n" + "\n".join(f"  {case}" for case in cases)
     shared.print_result({"golden": str(out), "cases": cases}, text, json_=json_)
     return ExitCode.OK
@@ -94,23 +102,29 @@ def capture(path: Path, out: Path, json_: bool) -> int:
     "--against",
     required=True,
     type=shared.existing,
-    help="GOLDEN.safetensors of `capture`, or the SPEC.toml of the original.",
+    metavar="GOLDEN | SPEC.toml",
+    help="What `capture` wrote, or the specification of the original.",
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report.")
 @shared.as_json
 def validate(artifact: Path, against: Path, out: Path | None, json_: bool) -> int:
-    """Judge an artifact against the original, and write the report; nothing is published."""
+    """Judge an artifact against the original; nothing is published."""
     from ascend_migrate.flows import report_text, steps_single
 
-    spec = shared.spec_from(against, None, {}) if against.suffix == ".toml" else None
-    if spec is not None:
-        spec = replace(spec, to=(steps_single.form_of(artifact),))
+    if not shared.is_spec(against) and against.suffix != ".safetensors":
+        raise click.BadParameter(
+            f"{against} is neither a specification (.toml) nor a file of `capture` (.safetensors)",
+            param_hint="--against",
+        )
+    spec = shared.spec_from(against, None, {}) if shared.is_spec(against) else against
     with shared.progress() as show:
-        verdict = steps_single.validate(artifact, spec or against, out, show)
+        verdict = steps_single.validate(artifact, spec, out, show)
+    document = verdict.to_json()
     text = report_text.verdict(verdict)
     if out is not None:
+        document["report"] = str(out / "report.json")
         text += f"\nreport: {out / 'report.html'}"
-    shared.print_result(verdict.to_json(), text, json_=json_)
+    shared.print_result(document, text, json_=json_)
     return report_text.exit_code(verdict)
 
 

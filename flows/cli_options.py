@@ -1,20 +1,44 @@
 """What several commands share: options, output, progress, and the request made from options."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from ascend_migrate.pipeline.records import Form
-from ascend_migrate.pipeline.spec import DEFAULT_CASES, MigrationSpec, make_spec, read_spec
+from ascend_migrate.pipeline.spec import MigrationSpec, make_spec, read_spec
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 REGISTRY_VARIABLE = "ASCEND_MIGRATE_REGISTRY"
+
+
+_OPTIONS = {
+    "model": "--model",
+    "inputs": "--input",
+    "key": "--key",
+    "drop": "--drop",
+    "name": "--name",
+}
+"""Options that take the place of a specification, by the names of their parameters."""
+
+
+class _SpecPath(click.Path):
+    """An existing specification file."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the path; fails on what is no specification."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not is_spec(path):
+            self.fail(f"{path} is not a specification (.toml)", param, ctx)
+        return path
+
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 registry = click.option(
@@ -27,6 +51,12 @@ registry = click.option(
     help="Folder of the registry.",
 )
 existing = click.Path(exists=True, path_type=Path)
+specification = _SpecPath(exists=True, dir_okay=False, path_type=Path)
+
+
+def is_spec(path: Path) -> bool:
+    """Whether the name says that it is a specification file."""
+    return path.suffix == ".toml"
 
 
 def request(function: _F) -> _F:
@@ -54,71 +84,82 @@ def spec_from(path: Path, to: str | None, options: Mapping[str, Any]) -> Migrati
     Args:
         path: a ``.toml`` specification, a checkpoint, or an ONNX file.
         to: forms, separated by commas.
-        options: the values of `request`, and optionally ``name``, ``registry`` and ``cases``.
+        options: the values of `request`, and optionally ``name`` and ``registry``.
     """
-    if path.suffix == ".toml":
-        given = [name for name in ("model", "inputs", "key", "drop", "name") if options.get(name)]
-        if to:
-            given.append("to")
+    if is_spec(path):
+        given = [_OPTIONS[name] for name in _OPTIONS if options.get(name)] + ["--to"] * bool(to)
         if given:
-            raise click.UsageError(
-                f"{path} already says everything; put {', '.join(given)} into it instead"
-            )
-        return _with_registry(read_spec(path), options)
-    source = {"path": str(path.resolve()), "drop": list(options.get("drop") or ())}
+            raise click.UsageError(f"{path} is complete in itself: say {', '.join(given)} in it")
+        spec = read_spec(path)
+        chosen = options.get("registry")
+        return spec if chosen is None else replace(spec, registry=chosen)
+    source = {"path": str(path.absolute()), "drop": list(options.get("drop") or ())}
     if options.get("key"):
         source["key"] = options["key"]
     tables: dict[str, Any] = {
         "name": options.get("name") or _name_of(path),
-        "to": [part.strip() for part in (to or ",".join(Form)).split(",")],
+        "to": [part.strip() for part in to.split(",")] if to else _all_forms(path),
         "inputs": list(options.get("inputs") or ()),
         "source": source,
-        "registry": str((options.get("registry") or Path("registry")).resolve()),
-        "validation": {"cases": options.get("cases") or DEFAULT_CASES},
+        "registry": str(options.get("registry") or Path("registry")),
     }
     if options.get("model"):
         tables["model"] = {"callable": options["model"]}
     return make_spec(tables, subject=str(path), base=Path.cwd())
 
 
-def _with_registry(spec: MigrationSpec, options: Mapping[str, Any]) -> MigrationSpec:
-    from dataclasses import replace
-
-    chosen = options.get("registry")
-    return spec if chosen is None else replace(spec, registry=chosen)
+def _all_forms(path: Path) -> list[str]:
+    """Returns every form that such a source can be published in."""
+    graph = path.suffix == ".onnx"
+    return [str(form) for form in Form if not (graph and form is Form.SAFETENSORS)]
 
 
 def _name_of(path: Path) -> str:
     """Returns a registry name made from the file's, or from its folder's where that says more."""
     stem = path.stem.lower()
     if stem in ("model", "pytorch_model", "checkpoint", "weights"):
-        stem = path.resolve().parent.name.lower()
+        stem = path.absolute().parent.name.lower()
     words = "".join(c if c.isascii() and c.isalnum() else " " for c in stem).split()
     return "-".join(words) or "model"
 
 
 def print_result(document: Any, text: str, *, json_: bool) -> None:
     """Prints the result on stdout, for machines or for people."""
-    if json_:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        click.echo(text)
+    echo(json.dumps(document, indent=2, ensure_ascii=False) if json_ else text)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Prints a line; a reader that has left changes neither the work nor its exit code."""
+    try:
+        click.echo(text, err=err)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def shown(path: Path) -> str:
+    """Returns the path as one would type it here: relative where it lies below this folder."""
+    full = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow links
+    here = Path.cwd()
+    return str(full.relative_to(here) if full.is_relative_to(here) else full)
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """Yields a function that shows what is being done, on stderr: live only on a terminal."""
     if not sys.stderr.isatty():
-        yield lambda line: click.echo(f"  {line}", err=True)
+        yield lambda line: echo(f"  {line}", err=True)
         return
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(stderr=True)
     with console.status("starting") as status:
 
         def show(line: str) -> None:
-            console.print(f"  [dim]{line}[/dim]", highlight=False)
-            status.update(line)
+            # As text: brackets in a name are not markup.
+            console.print(Text(f"  {line}", style="dim"))
+            status.update(Text(line))
 
         yield show
 

@@ -16,7 +16,10 @@ REF = "REF is NAME (its newest version), NAME:VERSION, NAME:ALIAS or NAME@sha256
 @shared.registry
 @shared.as_json
 def gate(ref: str, registry: Path, json_: bool) -> int:
-    """Exit 0 only if REF is proved: evidence present, digests equal, verdict passing."""
+    """Exit with 0 only if REF is proved.
+
+    The evidence must be present, every digest equal, and the verdict passing.
+    """
     from ascend_migrate.pipeline.registry import OciRegistry
 
     found = OciRegistry(registry).gate(ref)
@@ -34,7 +37,10 @@ def gate(ref: str, registry: Path, json_: bool) -> int:
 def publish(
     report: Path, artifacts: tuple[Path, ...], name: str, registry: Path, json_: bool
 ) -> int:
-    """Publish ARTIFACTS that REPORT (a report.json of `validate`) proves, and nothing else."""
+    """Publish ARTIFACTS that a REPORT of `validate` proves.
+
+    REPORT is its report.json; the gate compares every digest in it with the files given.
+    """
     from ascend_migrate.flows import steps_single
 
     done = steps_single.publish(report, artifacts, name, registry)
@@ -49,7 +55,7 @@ def publish(
 @shared.registry
 @shared.as_json
 def promote(ref: str, alias: str, registry: Path, json_: bool) -> int:
-    """Let ALIAS, such as `production`, name REF; passes the gate first."""
+    """Let an ALIAS such as `production` name REF, if proved."""
     from ascend_migrate.pipeline.registry import OciRegistry
 
     done = OciRegistry(registry).promote(ref, alias)
@@ -63,7 +69,7 @@ def promote(ref: str, alias: str, registry: Path, json_: bool) -> int:
 @shared.registry
 @shared.as_json
 def rollback(alias: str, registry: Path, json_: bool) -> int:
-    """Let ALIAS name again what it named before; passes the gate first."""
+    """Let an ALIAS name again what it named before."""
     from ascend_migrate.pipeline.registry import OciRegistry
 
     done = OciRegistry(registry).rollback(alias)
@@ -106,7 +112,7 @@ def show(ref: str, registry: Path, json_: bool) -> int:
 @shared.registry
 @shared.as_json
 def verify(ref: str | None, registry: Path, json_: bool) -> int:
-    """Read every byte of REF, or of the whole registry, and compare it with its digest."""
+    """Compare every byte of REF, or of all, with its digest."""
     from ascend_migrate.pipeline.registry import OciRegistry
 
     problems = OciRegistry(registry).verify(ref)
@@ -119,7 +125,7 @@ def verify(ref: str | None, registry: Path, json_: bool) -> int:
 @shared.registry
 @shared.as_json
 def gc(registry: Path, json_: bool) -> int:
-    """Remove what no version, alias or report needs any more."""
+    """Remove what no version, alias or report needs."""
     from ascend_migrate.pipeline.registry import OciRegistry
 
     removed = OciRegistry(registry).gc()
@@ -137,7 +143,7 @@ def gc(registry: Path, json_: bool) -> int:
 @shared.registry
 @shared.as_json
 def pull(ref: str, out: Path, form: str | None, registry: Path, json_: bool) -> int:
-    """Write the files of REF into a folder, each compared with its digest."""
+    """Write the files of REF into a folder, checking digests."""
     from ascend_migrate.pipeline.registry import OciRegistry
 
     folder = OciRegistry(registry).pull(ref, out, Form(form) if form else None)
@@ -147,4 +153,4 @@ def pull(ref: str, out: Path, form: str | None, registry: Path, json_: bool) -> 
     return ExitCode.OK
 
 
-COMMANDS = (gate, publish, promote, rollback, list_, show, verify, gc, pull)
+COMMANDS = (publish, gate, promote, rollback, list_, show, pull, verify, gc)

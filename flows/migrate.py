@@ -9,13 +9,17 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Failed
 
-from ascend_migrate.flows import steps
+from ascend_migrate.flows import prefect_settings, report_text, steps
 from ascend_migrate.flows.sources import open_source
 from ascend_migrate.pipeline.errors import ToolchainError
 from ascend_migrate.pipeline.spec import read_spec
+
+# Here, because Prefect starts a process for each scheduled run and imports only this module in it.
+prefect_settings.prepare_logs()
 
 _LOG = logging.getLogger("ascend_migrate.flows")
 
@@ -41,9 +45,9 @@ def _step(function: Any) -> Any:
     )
 
 
+capture = _step(steps.capture)
 export = _step(steps.export)
 convert = _step(steps.convert)
-capture = _step(steps.capture)
 judge = _step(steps.judge)
 publish = _step(steps.publish)
 
@@ -51,18 +55,37 @@ publish = _step(steps.publish)
 @flow(
     name="migrate", flow_run_name="migrate-{spec}", persist_result=False, validate_parameters=False
 )
-def migrate(spec: str) -> steps.Migration:
+def migrate(spec: str) -> steps.Migration | State[steps.Migration]:
     """Runs the migration that the specification file ``spec`` asks for.
 
     Returns:
-        What it came to; a verdict that does not pass publishes nothing and returns as well.
+        What it came to. A verdict that does not pass publishes nothing and fails the run, so that
+        it shows where people look; the state that is returned then holds the same data.
     """
     work = steps.open_workspace(read_spec(Path(spec)), _LOG.info)
     source = open_source(work.spec)
+    golden = capture(work, source)
     exported = export(work, source)
     converted = convert(work, exported)
     artifacts = [*steps.artifacts_of(exported), *steps.artifacts_of(converted)]
-    golden = capture(work, source)
     judged = judge(work, source, artifacts, golden)
     publication = publish(work, artifacts, judged)
-    return steps.conclude(exported, converted, golden, judged, publication)
+    done = steps.conclude(golden, exported, converted, judged, publication)
+    if done.publication is None:
+        said = f"{report_text.WORDS[done.verdict.outcome]}: {report_text.headline(done.verdict)}"
+        return Failed(name="Refused", message=said, data=done)
+    return done
+
+
+def run_flow(spec: Path) -> steps.Migration:
+    """Runs the flow here and now.
+
+    Raises:
+        MigrationError: a step could not be done.
+    """
+    # Prefect's types do not know that a flow may return a state in place of its result.
+    state: State[Any] = migrate(str(spec), return_state=True)
+    done: steps.Migration | Exception = state.result(raise_on_failure=False)
+    if isinstance(done, Exception):
+        raise done
+    return done

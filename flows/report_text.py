@@ -4,16 +4,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from ascend_migrate.flows import cli_options as shared
-from ascend_migrate.flows.steps import Migration
+from ascend_migrate.flows.steps import PAGE, REPORT, Migration
 from ascend_migrate.pipeline.errors import ExitCode
 from ascend_migrate.pipeline.records import Finding, Outcome, Verdict
 
 WORDS = {Outcome.PASS: "PASS", Outcome.FAIL: "FAIL", Outcome.NOT_RUN: "NOT RUN"}
-_LEVELS = {
-    "ledger": "proved by its weights only; no output was compared",
-    "cpu": "proved on the CPU; not verified on device",
-    "device": "proved on the device",
+
+MEANINGS = {
+    "weights.equal": "every tensor is the source's, bit for bit",
+    "weights.ledger": "every tensor of the source is in there, bit for bit",
+    "weights.finite": "no weight is NaN",
+    "outputs.present": "every output is there, in every case, with its sizes and type",
+    "outputs.close": "as near to float64 as the original is, on the whole",
+    "outputs.peak": "as near to float64 as the original is, at the worst element",
+    "calls.repeatable": "the same inputs give the same outputs when asked again",
+    "outputs.vary": "the outputs depend on the inputs, so that equality says something",
 }
+"""What each check asks, for a reader who has not met it."""
+
+_LEVELS = {
+    "ledger": "proved by its weights; no output was compared",
+    "cpu": "proved equivalent on the CPU; not verified on device",
+    "device": "proved equivalent on the device",
+}
+
+_SHOWN = 20
+"""Findings listed on the terminal: a failing model can have thousands; the report has all."""
 
 
 def exit_code(verdict: Verdict) -> ExitCode:
@@ -25,34 +41,45 @@ def exit_code(verdict: Verdict) -> ExitCode:
     }[verdict.outcome]
 
 
+def headline(judged: Verdict) -> str:
+    """Returns what the verdict means, in one phrase."""
+    if judged.outcome is Outcome.FAIL:
+        return "not equivalent to the original"
+    if judged.outcome is Outcome.NOT_RUN:
+        return "not proved: a check could not be carried out"
+    return _LEVELS[judged.level]
+
+
 def verdict(judged: Verdict) -> str:
     """Returns one line for each check and form, then every finding that did not pass."""
-    lines = [f"{WORDS[judged.outcome]}  {_LEVELS[judged.level]}"]
-    lines.append(shared.table([["form", "check", "found", "worst", "allowed"], *_rows(judged)]))
+    lines = [f"{WORDS[judged.outcome]}: {headline(judged)}", ""]
+    lines.append(
+        shared.table([["form", "check", "verdict", "measured", "allowed", "found"], *_rows(judged)])
+    )
     bad = [f for f in judged.findings if f.outcome is not Outcome.PASS]
+    lines += [""] * bool(bad)
     lines += [
-        f"{WORDS[finding.outcome]}: {finding.form} {finding.check} {finding.subject}: "
-        f"{_numbers(finding)}{finding.note}"
-        for finding in bad
+        f"{WORDS[f.outcome]}: {f.form} {f.check} {f.subject}: {_numbers(f)}{f.note}"
+        for f in bad[:_SHOWN]
     ]
+    if len(bad) > _SHOWN:
+        lines.append(f"and {len(bad) - _SHOWN} more; the report has all")
     return "\n".join(lines)
 
 
 def migration(done: Migration) -> str:
-    """Returns what a migration came to: the verdict, the notes, and what to do next."""
+    """Returns what a migration came to: the verdict, the notes, and where the results are."""
     judged = done.verdict
-    lines = [verdict(judged)]
+    lines = [verdict(judged), ""]
     lines += [f"note: source: {note}" for note in judged.context.get("source_notes", ())]
     for form, notes in judged.context.get("notes", {}).items():
         lines += [f"note: {form}: {note}" for note in notes]
     if done.reused:
         lines.append(f"reused from an earlier run: {', '.join(done.reused)}")
-    if done.publication is None:
-        lines.append("nothing was published")
-    else:
-        entry = done.publication
-        lines.append(f"published: {entry.name}:{entry.version} {entry.digest}")
-    lines.append(f"report: {done.report / 'report.html'}")
+    entry = done.publication
+    published = f"{entry.name}:{entry.version} {entry.digest}" if entry else "nothing"
+    lines.append(f"published: {published}")
+    lines.append(f"report: {shared.shown(done.report / PAGE)}")
     return "\n".join(lines)
 
 
@@ -62,42 +89,53 @@ def migration_document(done: Migration) -> dict[str, Any]:
         "outcome": str(done.verdict.outcome),
         "published": done.publication.to_json() if done.publication else None,
         "reused": list(done.reused),
-        "report": str(done.report / "report.json"),
+        "report": str((done.report / REPORT).absolute()),
         "verdict": done.verdict.to_json(),
     }
 
 
 def entry(found: Mapping[str, Any]) -> str:
     """Returns a registry entry: its names, its files and its verdict."""
-    rows = [["file", "bytes", "digest"]]
-    rows += [[f["path"], f"{f['size']:,}", f["digest"]] for f in found["files"]]
+    judged = Verdict.from_json(found["verdict"])
+    rows = [["file", "of", "bytes", "digest"]]
+    rows += [
+        [f["path"], ", ".join(f["forms"]), f"{f['size']:,}", f["digest"]] for f in found["files"]
+    ]
+    source = " ".join(filter(None, [judged.context.get("source", ""), found["source"]]))
     lines = [
         f"{found['name']}:{found['version']}  {found['digest']}",
+        f"source: {source}",
         f"aliases: {', '.join(found['aliases']) or 'none'}",
         f"published: {found['published']}",
+        "",
         shared.table(rows),
-        verdict(Verdict.from_json(found["verdict"])),
+        "",
+        verdict(judged),
     ]
     return "\n".join(lines)
 
 
-def summary(judged: Verdict) -> list[tuple[str, str, Outcome, int, Finding]]:
-    """Returns, for each form and check: the outcome, how many findings, and the worst of them."""
+def summary(judged: Verdict) -> list[tuple[list[Finding], Finding]]:
+    """Returns, for each form and check: all findings, and the worst of them."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in judged.findings:
         groups.setdefault((str(finding.form), finding.check), []).append(finding)
-    return [
-        (form, check, _worst(found).outcome, len(found), _worst(found))
-        for (form, check), found in groups.items()
-    ]
+    return [(found, _worst(found)) for found in groups.values()]
+
+
+def number(value: float | None) -> str:
+    """Returns three digits of a number; nothing where there is none."""
+    return "" if value is None else f"{value:.3g}"
 
 
 def _rows(judged: Verdict) -> list[list[str]]:
     rows = []
-    for form, check, outcome, count, worst in summary(judged):
-        measured = "" if worst.measured is None else f"{worst.measured:.3g}"
-        allowed = "" if worst.allowed is None else f"{worst.allowed:.3g}"
-        rows.append([form, check, f"{WORDS[outcome]} ({count})", measured, allowed])
+    for found, worst in summary(judged):
+        note = worst.note if worst.outcome is Outcome.PASS else "see below"
+        if len(found) > 1:
+            note = f"{note} (the worst of {len(found)} findings)"
+        said = [number(worst.measured), number(worst.allowed), note]
+        rows.append([str(worst.form), worst.check, WORDS[worst.outcome], *said])
     return rows
 
 
@@ -117,4 +155,4 @@ def _worst(findings: list[Finding]) -> Finding:
 def _numbers(finding: Finding) -> str:
     if finding.measured is None or finding.allowed is None:
         return ""
-    return f"{finding.measured:.3g} measured, {finding.allowed:.3g} allowed; "
+    return f"{number(finding.measured)} measured, {number(finding.allowed)} allowed; "

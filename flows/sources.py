@@ -178,7 +178,13 @@ class GraphSource:
         from ascend_migrate.converters import onnx_to_onnx
 
         return [
-            onnx_to_onnx.convert(self.spec.source, into, opset=self.spec.opset, parent=self.digest)
+            onnx_to_onnx.convert(
+                self.spec.source,
+                into,
+                inputs=self.spec.inputs,
+                opset=self.spec.opset,
+                parent=self.digest,
+            )
         ]
 
     def capture(self, golden: Path) -> list[str]:

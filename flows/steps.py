@@ -1,6 +1,9 @@
 """The steps of a migration as plain functions: the whole of it is readable in `migrate`.
 
-spec -> export -> convert -> capture -> judge -> publish
+spec -> capture -> export -> convert -> judge -> publish
+
+The original runs first: where its code, its weights and its inputs do not fit together, it says so
+in its own words, and no exporter has to guess.
 
 Neither Prefect nor the terminal is known here; both are thin runners on top of these functions.
 Each step is kept in the stage store under the digests of what it was made from, so a second run
@@ -64,26 +67,46 @@ def open_workspace(spec: MigrationSpec, progress: Progress) -> Workspace:
 def migrate(work: Workspace) -> Migration:
     """Exports, converts, judges and, if and only if the verdict passes, publishes."""
     source = open_source(work.spec)
+    golden = capture(work, source)
     exported = export(work, source)
     converted = convert(work, exported)
     artifacts = [*artifacts_of(exported), *artifacts_of(converted)]
-    golden = capture(work, source)
     judged = judge(work, source, artifacts, golden)
     publication = publish(work, artifacts, judged)
-    return conclude(exported, converted, golden, judged, publication)
+    return conclude(golden, exported, converted, judged, publication)
 
 
 def conclude(
+    golden: StageResult | None,
     exported: StageResult,
     converted: StageResult | None,
-    golden: StageResult | None,
     judged: StageResult,
     publication: Publication | None,
 ) -> Migration:
     """Gathers what the steps came to."""
-    steps = {"export": exported, "convert": converted, "capture": golden, "judge": judged}
+    steps = {"capture": golden, "export": exported, "convert": converted, "judge": judged}
     reused = tuple(name for name, step in steps.items() if step is not None and step.reused)
     return Migration(read_report(judged.path / REPORT), judged.path, publication, reused)
+
+
+def capture(work: Workspace, source: Source) -> StageResult | None:
+    """Runs the original and records its inputs and outputs; None when no graph is published."""
+    spec = work.spec
+    if spec.to == (Form.SAFETENSORS,):
+        return None
+    params = {
+        **source.params,
+        "inputs": [str(item) for item in source.inputs],
+        "samples": [FileEntry.of(path.parent, path.name).to_json() for path in spec.samples],
+        "cases": spec.cases,
+        "seed": spec.seed,
+        "libraries": _versions("torch", "onnxruntime", "numpy"),
+    }
+
+    def write(into: Path) -> dict[str, Any]:
+        return {"cases": source.capture(into / GOLDEN)}
+
+    return _run(work, "capture", {"source": source.digest}, params, write)
 
 
 def export(work: Workspace, source: Source) -> StageResult:
@@ -122,26 +145,6 @@ def convert(work: Workspace, exported: StageResult) -> StageResult | None:
     return _run(work, "convert", {"onnx": graph.digest}, {"to": str(Form.MINDIR)}, write)
 
 
-def capture(work: Workspace, source: Source) -> StageResult | None:
-    """Runs the original and records its inputs and outputs; None when no graph is published."""
-    spec = work.spec
-    if spec.to == (Form.SAFETENSORS,):
-        return None
-    params = {
-        **source.params,
-        "inputs": [str(item) for item in source.inputs],
-        "samples": [FileEntry.of(path.parent, path.name).to_json() for path in spec.samples],
-        "cases": spec.cases,
-        "seed": spec.seed,
-        "libraries": _versions("torch", "onnxruntime", "numpy"),
-    }
-
-    def write(into: Path) -> dict[str, Any]:
-        return {"cases": source.capture(into / GOLDEN)}
-
-    return _run(work, "capture", {"source": source.digest}, params, write)
-
-
 def judge(
     work: Workspace,
     source: Source,
@@ -164,13 +167,19 @@ def judge(
             source_digest=source.digest,
             source_weights=source.weights,
             timeout=work.spec.timeout,
-            context=context_of(work.spec, source, artifacts),
+            context=context_of(work.spec, source, published),
             progress=work.progress,
         )
         write_pages(into, verdict)
         return {"outcome": str(verdict.outcome)}
 
-    return _run(work, "judge", inputs, params, write)
+    judged = _run(work, "judge", inputs, params, write)
+    again = 1
+    # What could not be asked is asked again each time: a crash or a full memory may have gone.
+    while judged.reused and judged.record["outcome"] == Outcome.NOT_RUN:
+        judged = _run(work, "judge", inputs, {**params, "again": again}, write)
+        again += 1
+    return judged
 
 
 def publish(

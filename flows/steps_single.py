@@ -9,48 +9,53 @@ from pathlib import Path
 from ascend_migrate.flows import steps
 from ascend_migrate.flows.sources import open_source
 from ascend_migrate.flows.steps import GOLDEN, PAGE, REPORT, Progress
-from ascend_migrate.pipeline.errors import SpecError, StoreError
+from ascend_migrate.pipeline import durable
+from ascend_migrate.pipeline.errors import SpecError
 from ascend_migrate.pipeline.evidence import read_report
 from ascend_migrate.pipeline.records import Artifact, Form, Verdict
 from ascend_migrate.pipeline.registry import OciRegistry, Publication
-from ascend_migrate.pipeline.spec import MigrationSpec
+from ascend_migrate.pipeline.spec import MigrationSpec, with_forms
 
 _SUFFIXES = {".safetensors": Form.SAFETENSORS, ".onnx": Form.ONNX, ".mindir": Form.MINDIR}
 
 
 def convert(spec: MigrationSpec, form: Form, out: Path, progress: Progress) -> Artifact:
     """Makes one form in the folder ``out``, which must be new or empty."""
-    _require_empty(out)
+    wanted = with_forms(spec, [form], subject=str(spec.source))
+    _prepare_folder(out)
     with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
-        work = _scratch_workspace(replace(spec, to=(form,)), Path(scratch), progress)
+        work = steps.open_workspace(replace(wanted, registry=Path(scratch)), progress)
         source = open_source(work.spec)
         exported = steps.export(work, source)
         made = [*steps.artifacts_of(exported), *steps.artifacts_of(steps.convert(work, exported))]
         artifact = next(a for a in made if a.form is form)
         for entry in artifact.files:
             target = out / entry.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(artifact.root / entry.path, target)
+            with durable.storing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(artifact.root / entry.path, target)
     return replace(artifact, root=out)
 
 
 def capture(spec: MigrationSpec, out: Path, progress: Progress) -> list[str]:
     """Records the original's inputs and outputs in the file ``out``; returns the cases' names."""
+    # Whatever is published: what can be run is what an ONNX graph would be made of.
+    runnable = with_forms(spec, [Form.ONNX], subject=str(spec.source))
+    durable.make_folder(out.absolute().parent)
     progress("capture")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return open_source(spec).capture(out)
+    return open_source(runnable).capture(out)
 
 
 def validate(
     artifact: Path, against: MigrationSpec | Path, out: Path | None, progress: Progress
 ) -> Verdict:
     """Judges the file ``artifact`` against a golden file or the original of a specification."""
+    if out is not None:
+        _prepare_folder(out)
     with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
         judged = _validate(artifact, against, Path(scratch), progress)
-        if out is not None:
-            _require_empty(out)
-            out.mkdir(parents=True, exist_ok=True)
-            steps.write_pages(out, judged)
+    if out is not None:
+        steps.write_pages(out, judged)
     return judged
 
 
@@ -61,8 +66,15 @@ def _validate(
 
     artifact = artifact_at(path)
     if isinstance(against, Path):
-        return judge([artifact], against, source_digest="", source_weights=None, progress=progress)
-    source = open_source(against)
+        return judge(
+            [artifact],
+            against,
+            source_digest="",
+            source_weights=None,
+            context={"name": path.name},
+            progress=progress,
+        )
+    source = open_source(with_forms(against, [artifact.form], subject=str(against.source)))
     golden = None
     if artifact.form is not Form.SAFETENSORS:
         golden = scratch / GOLDEN
@@ -94,10 +106,10 @@ def form_of(path: Path) -> Form:
     """Returns the form that the file's suffix names.
 
     Raises:
-        SpecError: the suffix is of no form.
+        SpecError: the suffix is that of no form.
     """
     if path.suffix not in _SUFFIXES:
-        raise SpecError(str(path), [f"is none of {', '.join(_SUFFIXES)}"])
+        raise SpecError(str(path), [f"is none of {', '.join(_SUFFIXES)}; name the model file"])
     return _SUFFIXES[path.suffix]
 
 
@@ -116,10 +128,8 @@ def artifact_at(path: Path) -> Artifact:
     return Artifact.of(form, path.parent, names, parent="")
 
 
-def _scratch_workspace(spec: MigrationSpec, scratch: Path, progress: Progress) -> steps.Workspace:
-    return steps.open_workspace(replace(spec, registry=scratch), progress)
-
-
-def _require_empty(out: Path) -> None:
+def _prepare_folder(out: Path) -> None:
+    """Makes the folder, before any work is done that would have nowhere to go."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StoreError(f"{out} exists and is not an empty folder; choose another")
+        raise SpecError(str(out), ["exists and is not an empty folder; choose another"])
+    durable.make_folder(out.absolute())

@@ -272,7 +272,7 @@ def _case(
     feeds = {}
     for item in inputs:
         drawn = draw(item, item.sizes(dict(dims)), rng)
-        feeds[item.name] = np.ascontiguousarray(drawn.astype(numpy_dtype(item.dtype)))
+        feeds[item.name] = np.asarray(drawn, numpy_dtype(item.dtype), order="C")
     return Case(f"{label}{_said(dims)}", feeds)
 
 

@@ -102,7 +102,7 @@ def capture(original: Original, cases: Sequence[Case], path: Path, *, source: st
             groups["exact"] = exact[index]
         for group, arrays in groups.items():
             tensors |= {
-                f"{index}/{group}/{name}": np.ascontiguousarray(array)
+                f"{index}/{group}/{name}": np.asarray(array, order="C")
                 for name, array in arrays.items()
             }
     document = {

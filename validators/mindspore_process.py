@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from typing import Any, Self
 import numpy as np
 
 from ascend_migrate.pipeline.errors import CheckError, ToolchainError
+from ascend_migrate.pipeline.mindir_format import TensorInfo
 
 _MODULE = "ascend_migrate.validators.mindspore_worker"
 _MESSAGE_LIMIT = 400
@@ -49,7 +50,7 @@ class MindSporeProcess:
             )
         self._timeout = timeout
         self._folder = Path(tempfile.mkdtemp(prefix="ascend-migrate-mindspore-"))
-        self._graphs = 0
+        self._paths: dict[str, Path] = {}
         read, self._requests = os.pipe()
         self._answers, write = os.pipe()
         self._buffer = b""
@@ -79,18 +80,18 @@ class MindSporeProcess:
     ) -> None:
         self.close()
 
-    def load(self, path: Path, dtypes: list[str]) -> str:
+    def load(self, path: Path, inputs: Sequence[TensorInfo]) -> str:
         """Loads a .mindir file and returns the key of the graph.
 
         Raises:
             CheckError: MindSpore refuses the file.
             ToolchainError: the process crashed or took too long.
         """
-        self._graphs += 1
-        key = str(self._graphs)
-        self._ask(
-            {"load": key, "path": str(path.resolve()), "inputs": dtypes}, f"{path}: not loaded"
-        )
+        key = str(len(self._paths))
+        self._paths[key] = path
+        described = [info.to_json() for info in inputs]
+        request = {"load": key, "path": str(path.resolve()), "inputs": described}
+        self._ask(request, f"{path}: not loaded")
         return key
 
     def run(self, key: str, feeds: list[np.ndarray]) -> list[np.ndarray]:
@@ -100,9 +101,16 @@ class MindSporeProcess:
             CheckError: MindSpore refuses, for example for want of a CPU kernel.
             ToolchainError: the process crashed or took too long.
         """
+        subject = f"{self._paths[key]}: did not run"
+        self._check_open(subject)
         given, made = self._folder / "feeds.npz", self._folder / "outputs.npz"
-        np.savez(given, *feeds)
-        self._ask({"run": key, "feeds": str(given), "outputs": str(made)}, "the graph did not run")
+        try:
+            np.savez(given, *feeds)
+        except OSError as error:
+            raise ToolchainError(
+                f"MindSpore: {subject}: {given} cannot be written: {error.strerror}; make room"
+            ) from error
+        self._ask({"run": key, "feeds": str(given), "outputs": str(made)}, subject)
         with np.load(made, allow_pickle=False) as arrays:
             return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
 
@@ -125,9 +133,12 @@ class MindSporeProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def _ask(self, request: Mapping[str, Any], subject: str) -> None:
+    def _check_open(self, subject: str) -> None:
         if self._requests < 0:
             raise ToolchainError(f"MindSpore: {subject}: the process was ended before")
+
+    def _ask(self, request: Mapping[str, Any], subject: str) -> None:
+        self._check_open(subject)
         try:
             os.write(self._requests, json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
@@ -158,7 +169,8 @@ class MindSporeProcess:
         code = self._process.wait()
         reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         lines = [line.strip() for line in self.log().splitlines() if line.strip()]
-        last = f": {lines[-1][:_MESSAGE_LIMIT]}" if lines else ""
+        telling = [line for line in lines if "Error" in line] or lines
+        last = f": {telling[-1][:_MESSAGE_LIMIT]}" if telling else ""
         self.close()
         raise ToolchainError(f"MindSpore: {subject}: the process ended with {reason}{last}")
 
@@ -166,7 +178,8 @@ class MindSporeProcess:
 def first_paragraph(message: str) -> str:
     """Returns the part of a MindSpore message that says what is wrong, as one line."""
     text = re.split(r"\n-{5,}\n- (?:C\+\+|The Function|Framework)", message, maxsplit=1)[0]
-    text = " ".join(text.split())
+    # The headings of the other kinds are drawn with lines of dashes.
+    text = " ".join(re.sub(r"-{5,}\s+(- )?", " ", text).split())
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + " ..."
 
 

@@ -47,12 +47,11 @@ class MindSporeRunner:
         self.signature = read_signature(self._path)
         self._shared = process is not None
         self._process = process or MindSporeProcess(timeout=timeout, threads=threads)
-        dtypes = [info.dtype for info in self.signature.inputs]
         try:
-            self._key = self._process.load(self._path, dtypes)
+            self._key = self._process.load(self._path, self.signature.inputs)
         except CheckError as error:
             self.close()
-            raise self._explained(error, dtypes) from error
+            raise self._explained(error) from error
         except BaseException:
             self.close()
             raise
@@ -127,13 +126,13 @@ class MindSporeRunner:
             )
         return array.astype(np.float32) if info.dtype == "bfloat16" else array
 
-    def _explained(self, error: CheckError, dtypes: list[str]) -> CheckError:
+    def _explained(self, error: CheckError) -> CheckError:
         """Tries once more with warnings shown, where the message alone names no cause."""
         if not any(vague in str(error) for vague in _VAGUE):
             return error
         with MindSporeProcess(verbosity=2) as process:
             try:
-                process.load(self._path, dtypes)
+                process.load(self._path, self.signature.inputs)
             except CheckError:
                 causes = re.findall(
                     r"^\[(?:ERROR|WARNING)\][^\n]*\] ([^\n]+)$", process.log(), re.M

@@ -5,9 +5,9 @@
 Requests and answers are lines of JSON on two pipes of their own, because MindSpore prints to
 stdout and stderr as it pleases; arrays travel by position, as .npz files in the working directory.
 
-    {"load": KEY, "path": PATH, "inputs": [dtype, ...]}       -> {"ok": true}
-    {"run": KEY, "feeds": FILE, "outputs": FILE}              -> {"ok": true}
-    anything that MindSpore refuses                           -> {"error": TEXT}
+    {"load": KEY, "path": PATH, "inputs": [{"dtype": ..., "shape": ...}, ...]}  -> {"ok": true}
+    {"run": KEY, "feeds": FILE, "outputs": FILE}                                -> {"ok": true}
+    anything that MindSpore refuses                                       -> {"error": TEXT}
 """
 
 import json
@@ -36,12 +36,17 @@ class Graphs:
     def __init__(self) -> None:
         self._loaded: dict[str, tuple[Any, list[str]]] = {}
 
-    def load(self, key: str, path: str, dtypes: list[str]) -> None:
-        """Loads a .mindir file; ``dtypes`` are those of its inputs."""
+    def load(self, key: str, path: str, inputs: list[dict[str, Any]]) -> None:
+        """Loads a .mindir file; ``inputs`` say the element type and the shape of each input."""
         import mindspore
 
         mindspore.set_context(mode=mindspore.GRAPH_MODE, device_target="CPU")
-        self._loaded[key] = (mindspore.nn.GraphCell(mindspore.load(path)), dtypes)
+        graph = mindspore.nn.GraphCell(mindspore.load(path))
+        if any(None in item["shape"] for item in inputs):
+            # Compiled once for all sizes. For each set of sizes anew, MindSpore would take some
+            # tenths of a second, and could not do so twice for a graph with branches or loops.
+            graph.set_inputs(*(_placeholder(item) for item in inputs))
+        self._loaded[key] = (graph, [item["dtype"] for item in inputs])
 
     def run(self, key: str, feeds: str, outputs: str) -> None:
         """Runs a loaded graph on the arrays of ``feeds``, named by position."""
@@ -58,6 +63,13 @@ class Graphs:
         result = graph(*tensors)
         results = result if isinstance(result, tuple | list) else (result,)
         np.savez(outputs, *map(_array, results))
+
+
+def _placeholder(item: dict[str, Any]) -> Any:
+    import mindspore
+
+    name = "bool_" if item["dtype"] == "bool" else item["dtype"]
+    return mindspore.Tensor(shape=item["shape"], dtype=getattr(mindspore, name))
 
 
 def _array(item: Any) -> np.ndarray:

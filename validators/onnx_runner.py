@@ -113,7 +113,7 @@ def _value(array: Array) -> Any:
     if array.dtype == numpy_dtype("bfloat16"):
         code = BY_NAME["bfloat16"].onnx
         return OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), code)
-    return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    return OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
 
 
 def _array(value: Any) -> Array:
