@@ -1,8 +1,10 @@
 """Checkpoints read without torch, lazily, and without executing anything in them.
 
-formats -> torch_zip, torch_legacy, safetensors_file, onnx_file -> contents   (the file's tree)
-        -> state_dict        (which dict, which names)
-        -> checkpoint         (tensors on demand)
+formats: torch_zip, torch_legacy, torchscript, torch_export, safetensors_file, npz_file,
+         gguf_file, onnx_file, and the folders hugging_face, distributed, deepspeed
+   -> contents           (the file's tree, and where its bytes are)
+   -> state_dict         (which dict, which names; side_state: what training left beside it)
+   -> checkpoint         (tensors on demand)
 """
 
 from ascend_migrate.pipeline.checkpoint.checkpoint import (

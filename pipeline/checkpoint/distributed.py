@@ -5,7 +5,6 @@ It says which file holds which part of which tensor, and each part is a small ``
 of its own. Layout: torch/distributed/checkpoint (metadata.py, filesystem.py).
 """
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ def read(folder: Path) -> Contents:
         described, places, paths = _metadata(confined(folder, METADATA))
         files = {METADATA: confined(folder, METADATA)}
         files |= {name: confined(folder, name) for name in sorted(_file_names(places))}
-        mapped = {name: map_file(path) for name, path in files.items() if name != METADATA}
+        mapped = {name: _mapped(folder / name) for name in files if name != METADATA}
         root: dict[Any, Any] = {}
         storages: dict[str, Storage] = {}
         for name, entry in described.items():
@@ -126,6 +125,11 @@ def _file_names(places: Mapping[Any, Any]) -> set[str]:
     return names  # type: ignore[return-value]
 
 
+def _mapped(path: Path) -> memoryview:
+    with named(path, "torch-dcp"):
+        return map_file(path)
+
+
 def _tensor(
     name: str,
     entry: Any,
@@ -147,7 +151,7 @@ def _tensor(
     for chunk in state["chunks"]:
         fields = _state(chunk, "ChunkStorageMetadata")
         box = Box(_sizes(fields["offsets"]), _sizes(fields["sizes"]))
-        if box.volume == 0 and math.prod(shape):
+        if box.volume == 0 and 0 not in shape:
             continue  # ranks that hold nothing of a tensor that was split unevenly
         info = places.get((name, box.offsets))
         if info is None:
@@ -169,7 +173,7 @@ def _part(
     if info.get("transform_descriptors"):
         raise FormatError(f"stores tensor {shown(name)} compressed; save it without transforms")
     size = len(mapped[file])
-    if not (0 <= offset and 0 <= length and offset + length <= size):
+    if min(offset, length) < 0 or offset + length > size:
         raise FormatError(f"places tensor {shown(name)} past the end of {shown(file)}; damaged")
     if box.volume * BY_NAME[dtype].itemsize > length:
         raise FormatError(

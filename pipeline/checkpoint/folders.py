@@ -1,6 +1,5 @@
 """What all checkpoints of several files need: confined paths, and one view of many files."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,7 +68,7 @@ def prefixed(prefix: str, path: Path, contents: Contents) -> tuple[Any, dict[str
         f"{prefix}:{name}": Storage(storage.nbytes, _within(path, contents, name), storage.made)
         for name, storage in contents.storages.items()
     }
-    return _moved(contents.root, prefix), storages
+    return renamed(contents.root, prefix), storages
 
 
 def _within(path: Path, contents: Contents, name: str) -> Any:
@@ -80,15 +79,13 @@ def _within(path: Path, contents: Contents, name: str) -> Any:
     return load
 
 
-def _moved(root: Any, prefix: str) -> Any:
-    """Renames the storages of the tensors in ``root`` and in the dict that it may be."""
+def renamed(root: Any, prefix: str) -> Any:
+    """Returns a tree whose tensors' storages have ``prefix`` before their names."""
     if isinstance(root, View):
         return replace(root, storage=f"{prefix}:{root.storage}")
-    if isinstance(root, Mapping):
+    if isinstance(root, dict):
         return {
-            name: replace(value, storage=f"{prefix}:{value.storage}")
-            if isinstance(value, View)
-            else value
+            name: renamed(value, prefix) if isinstance(value, View) else value
             for name, value in root.items()
         }
     return root

@@ -25,9 +25,11 @@ _MODULES = (
     "torch_zip",
     "torch_legacy",
     "safetensors_file",
+    "gguf_file",
     "onnx_file",
     "hugging_face",
     "distributed",
+    "deepspeed",
 )
 
 Read = Callable[[Path], Contents]
@@ -43,7 +45,6 @@ _FOREIGN: tuple[tuple[Sniff, str], ...] = (
     (lambda h: h[257:262] == b"ustar", "is a tar file (torch before 0.1.10, or an archive)"),
     (lambda h: h.startswith(b"\x1f\x8b"), "is gzip-compressed; unpack it first"),
     (lambda h: h.startswith(b"\x89HDF"), "is an HDF5 file (Keras?)"),
-    (lambda h: h.startswith(b"GGUF"), "is a GGUF file"),
     (lambda h: h.startswith(b"\x93NUMPY"), "is a NumPy array"),
     (lambda h: h.startswith(b"version https://git-lfs"), "is a Git LFS pointer; run git lfs pull"),
     (lambda h: h[:1] in (b"\x80", b"(", b"c"), "looks like a bare pickle: it could run anything"),

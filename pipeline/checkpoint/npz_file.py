@@ -3,6 +3,8 @@
 Format: numpy/lib/format.py. Arrays of Python objects are pickles and are never opened.
 """
 
+import tokenize
+import warnings
 from io import BytesIO
 from typing import Any
 
@@ -61,7 +63,11 @@ def _header(name: str, head: bytes) -> tuple[int, tuple[int, ...], bool, np.dtyp
     }
     if version not in readers:
         raise FormatError(f"array {shown(name)} has the header version {version}; known: 1.0, 2.0")
-    shape, turned, dtype = readers[version](stream, max_header_size=_MAX_HEADER)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # headers of Python 2, which are read
+            shape, turned, dtype = readers[version](stream, max_header_size=_MAX_HEADER)
+    except (SyntaxError, tokenize.TokenError):  # numpy lets these through
+        raise FormatError(f"array {shown(name)} has a damaged header") from None
     return stream.tell(), shape, turned, dtype
 
 

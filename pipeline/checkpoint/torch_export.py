@@ -7,23 +7,24 @@ Layout: torch/export/pt2_archive (constants.py, _package.py) and torch/_export/s
 
 from typing import Any
 
-from ascend_migrate.pipeline.checkpoint.archive import Archive
+from ascend_migrate.pipeline.checkpoint.archive import Archive, open_archive
 from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown, strict_json
+from ascend_migrate.pipeline.checkpoint.folders import renamed
 from ascend_migrate.pipeline.checkpoint.formats import MAX_PICKLE, archive_reader
-from ascend_migrate.pipeline.checkpoint.torch_records import check_byte_order
+from ascend_migrate.pipeline.checkpoint.pickled import foreign_refusal
+from ascend_migrate.pipeline.checkpoint.torch_records import check_byte_order, unpickled
 from ascend_migrate.pipeline.checkpoint.views import Unsupported, View
 from ascend_migrate.pipeline.dtypes import BY_NAME
 
 _REMEDY = "save the state_dict() of the original module and migrate that file"
 
+_SAID = "an exported program: its weights are read, its graph is not"
+
 _TABLES = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 
-_OLD = (
-    "serialized_exported_program.json",
-    "serialized_state_dict.pt",
-    "serialized_state_dict.json",
-)
+_OLD = ("serialized_state_dict.pt", "serialized_constants.pt")
+"""Before torch 2.8: archives of ``torch.save`` inside the archive."""
 
 # ScalarType of torch/_export/serde/schema.py.
 _DTYPES = {
@@ -54,7 +55,10 @@ _STRIDED = 7
 
 def _is_export(archive: Archive) -> bool:
     names = archive.records.keys()
-    return "archive_format" in names or any(name in names for name in (*_OLD, "models/model.json"))
+    return any(
+        name in names
+        for name in ("archive_format", "models/model.json", "serialized_exported_program.json")
+    )
 
 
 @archive_reader("torch-export", _is_export)
@@ -62,17 +66,16 @@ def read(archive: Archive) -> Contents:
     """Reads the parameters, buffers and constants of an exported program.
 
     Raises:
-        FormatError: damaged, hostile, or of the layout before torch 2.8.
+        FormatError: damaged or hostile.
     """
+    if _OLD[0] in archive.records:
+        return _read_old(archive)
     if _TABLES[0] not in archive.records:
-        raise FormatError(
-            "is a torch.export archive without a table of raw weights (torch before 2.8, or one "
-            f"that keeps them as a pickle); {_REMEDY}"
-        )
+        raise FormatError(f"is a torch.export archive without a table of raw weights; {_REMEDY}")
     check_byte_order(archive)
     root: dict[str, View | Unsupported] = {}
     storages: dict[str, Storage] = {}
-    notes = ["an exported program: its weights are read, its graph is not"]
+    notes = [_SAID]
     for table in _TABLES:
         if table not in archive.records:
             continue
@@ -90,6 +93,20 @@ def read(archive: Archive) -> Contents:
                     raise FormatError(f"lacks the record {shown(value.storage)}; get a fresh copy")
                 storages[value.storage] = archive.records[value.storage]
     return Contents("torch-export", root, storages, "", tuple(notes))
+
+
+def _read_old(archive: Archive) -> Contents:
+    root: dict[str, Any] = {}
+    storages: dict[str, Storage] = {}
+    for record in (name for name in _OLD if name in archive.records):
+        tree, used, machine = unpickled(open_archive(archive.records[record].load()))
+        if refusal := foreign_refusal(tree, machine):
+            raise FormatError(f"its record {record} {refusal}")
+        if not isinstance(tree, dict) or set(tree) & set(root):
+            raise FormatError(f"its record {record} holds no dict, or a name of another; damaged")
+        root |= renamed(tree, record)
+        storages |= {f"{record}:{name}": storage for name, storage in used.items()}
+    return Contents("torch-export", root, storages, "", (_SAID,))
 
 
 def _entries(record: Storage) -> list[tuple[str, dict[str, Any]]]:

@@ -26,6 +26,9 @@ class Global:
     name: str
     call: Call | None
 
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(eq=False, slots=True)
 class Inert:
@@ -129,11 +132,7 @@ def _view(
         raise FormatError("its pickle builds a tensor without a storage; damaged")
     if ref.quantized:
         return _QUANTIZED_TENSOR
-    if isinstance(metadata, dict) and any(metadata.values()):
-        return Unsupported(
-            f"has the lazy marks {shown(list(metadata))} (conjugated or negated): save it with "
-            ".resolve_conj().resolve_neg()"
-        )
+    marks = metadata if isinstance(metadata, dict) else {}
     sizes = tuple(_whole(size) for size in shape)
     steps = tuple(_whole(step) for step in stride)
     width = BY_NAME[ref.dtype].itemsize
@@ -147,6 +146,8 @@ def _view(
         steps,
         ref.shift * width // own + _whole(offset),
         ref.device,
+        conj=marks.get("conj") is True,
+        neg=marks.get("neg") is True,
     )
     if 0 not in sizes and len(sizes) == len(steps):
         last = sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
@@ -249,7 +250,10 @@ _PLAIN_CLASSES = ("torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.para
 
 _CONSTANTS = frozenset(
     (
-        *("complex32", "float4_e2m1fn_x2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"),
+        *(
+            "complex32",
+            "float4_e2m1fn_x2",
+        ),
         *("qint8", "quint8", "qint32", "quint4x2", "quint2x4"),
         *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8)),
         *("bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"),
@@ -329,6 +333,7 @@ _CALLS: dict[tuple[str, str], Call] = {
     ("torch", "Size"): _size,
     ("collections", "OrderedDict"): _ordered_dict,
     ("collections", "defaultdict"): _empty,
+    ("deepspeed.runtime.zero.config", "ZeroStageEnum"): _parameter,
     ("builtins", "dict"): _ordered_dict,
     ("__builtin__", "dict"): _ordered_dict,
     **{

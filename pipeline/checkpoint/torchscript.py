@@ -22,7 +22,7 @@ _REMEDY = (
     "torch.onnx.export(..., dynamo=False) on the machine where it is used and migrate that file"
 )
 
-_MAX_ENTRIES = 1_000_000
+_MAX_ENTRIES = 200_000
 """Attributes that are visited: a pickle may lead to one module by 2**40 paths."""
 
 _MAX_DEPTH = 64

@@ -230,12 +230,6 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "pop too far": (lambda p: program(b"00000N."), "damaged"),
     "bytes after pickle": (lambda p: program(b"}.}."), "behind the end of its pickle"),
     "name twice": (lambda p: program(b"}(U\x01wNU\x01wNu."), "'w' occurs twice"),
-    "conjugated": (
-        lambda p: altered(
-            lambda r: r.update(records({"w": torch.view_as_complex(GOOD.reshape(32, 2)).conj()}))
-        ),
-        "resolve_conj",
-    ),
     "sparse": (
         lambda p: pack(list(records({"w": torch.eye(3).to_sparse()}).items())),
         "_rebuild_sparse_tensor",
