@@ -87,16 +87,24 @@ def limits(answers: Sequence[tuple[Array, Array]], factor: Limit) -> list[float]
 
 
 def _limits(distances: Sequence[_Distances], factor: Limit, epsilon: float) -> list[float]:
-    """Judges each case by its own noise or the usual relative noise, whichever is larger.
+    """Judges each case by its own noise or the usual one, absolute or relative: the largest.
 
-    One case alone may round luckily, and a saturated one is nearly constant; the median over the
-    cases is what the model usually does, and unlike the largest it is not set by one odd case.
+    One case alone may round luckily, and a saturated one is nearly constant. Rounding follows the
+    size of what is computed on the way, which is the same in all cases, not that of the result: a
+    kernel for the sigmoid is as inexact near 0 as near 1. The median over the cases is what the
+    model usually does, and unlike the largest it is not set by one odd case.
     """
     usual_scale = float(np.median([d.scale for d in distances]))
+    usual_noise = float(np.median([d.noise for d in distances]))
     relative = [d.noise / d.scale for d in distances if d.scale > 0]
-    usual_noise = float(np.median(relative)) if relative else 0.0
+    usual_share = float(np.median(relative)) if relative else 0.0
     return [
-        allowed(max(d.noise, usual_noise * d.scale), max(d.scale, usual_scale), epsilon, factor)
+        allowed(
+            max(d.noise, usual_noise, usual_share * d.scale),
+            max(d.scale, usual_scale),
+            epsilon,
+            factor,
+        )
         for d in distances
     ]
 

@@ -96,5 +96,6 @@ to the float64 outputs, as a root mean square and at the worst element, may be a
 
     allowed = max(floor, min(factor x noise, ceiling))
 
-The noise of a case is its own or, if that is larger, the usual relative noise over all cases. The
-size of an output is that of its case or, if that is larger, the usual size over all cases."""
+The noise of a case is its own or the usual one over all cases, absolute or relative to the size of
+the output, whichever is largest. The size of an output is that of its case or, if that is larger,
+the usual size over all cases."""

@@ -171,3 +171,16 @@ def test_a_larger_error_never_turns_fail_into_pass(error: float, growth: float) 
 
     if at(error) is Outcome.FAIL:
         assert at(error * growth) is Outcome.FAIL
+
+
+def test_a_lucky_case_of_a_sigmoid_near_zero_is_judged_by_the_usual_noise() -> None:
+    """A sigmoid's kernel errs absolutely, so where all results are near 0 its error stands out."""
+    rng = np.random.default_rng(4)
+    found = []
+    for case, centre in enumerate((5e-3, 4e-3, 6e-3, 5e-3, 1e-5)):
+        exact = np.full((4, 50), centre) + rng.uniform(-1e-6, 1e-6, (4, 50))
+        lucky = 0.0 if centre == 1e-5 else 3e-8
+        own = (exact + lucky * rng.standard_normal(exact.shape)).astype(np.float32)
+        kernel = (exact + 3e-8 * rng.standard_normal(exact.shape)).astype(np.float32)
+        found.append(Answer(f"case {case}", own, exact, kernel))
+    assert outcome(found) is Outcome.PASS

@@ -15,7 +15,7 @@ def state_on_self() -> nn.Module:
     return model
 
 
-class StateAsInput(_BDA):  # type: ignore[misc]  # the package is not typed
+class StateAsInput(_BDA):  # type: ignore[misc, valid-type]  # the package is not typed
     """Takes the state and returns the next one, so that a call depends on its inputs alone."""
 
     def __init__(self) -> None:
