@@ -174,7 +174,8 @@ def write_model(
             raise ConversionError(f"{weights}: weights must lie in the model's folder {into}")
         shared = share_weights(model, weights)
         files.append(weights.name)
-        notes.append(f"{shared} bytes of weights are shared with {weights.name}, stored once.")
+        if shared:
+            notes.append(f"{shared} bytes of weights are shared with {weights.name}, stored once.")
     files += _spill_constants(model, into / CONSTANTS_FILE)
     proto = ir.to_proto(model)
     (into / MODEL_FILE).write_bytes(proto.SerializeToString(deterministic=True))

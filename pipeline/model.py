@@ -53,6 +53,14 @@ def build_model(
             model = found(*args, **kwargs)
         except ModelError:
             raise
+        except ModuleNotFoundError as error:
+            places = "the installed packages"
+            if search is not None:
+                places = f"{search} and {places}"
+            raise ModelError(
+                f"model {target}: no module named {error.name!r} in {places}; put it beside the "
+                "specification, or install it"
+            ) from error
         # Arbitrary user code can raise anything; this is the one seam where it meets ours.
         except (Exception, SystemExit) as error:
             raise ModelError(f"model {target}: {_one_line(error)}") from error

@@ -32,7 +32,10 @@ class OnnxOriginal(Original):
             try:
                 return runner.run(feeds)
             except CheckError as error:
-                raise ModelError(f"{error}; narrow the ranges of the inputs") from error
+                raise ModelError(
+                    f"{error}; declare the sizes and values that the graph takes (--input, or "
+                    "inputs in the specification)"
+                ) from error
 
         return call
 
