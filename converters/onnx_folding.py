@@ -8,7 +8,7 @@ MindSpore fuse by themselves.
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-_LARGEST = 1024
+LARGEST = 1024
 """Elements that a folded constant may have: shapes and axes stay below, tables do not."""
 
 
@@ -27,8 +27,8 @@ def fold_constants(model: ir.Model) -> None:
         fold_constants_ir(
             model,
             should_fold=should_fold,
-            input_size_limit=_LARGEST,
-            output_size_limit=_LARGEST,
+            input_size_limit=LARGEST,
+            output_size_limit=LARGEST,
         )
         passes.RemoveUnusedNodesPass()(model)
     passes.IdentityEliminationPass()(model)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ascend_migrate.pipeline.errors import ConversionError
-from ascend_migrate.pipeline.inputs import Dim, InputSpec
+from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.records import Artifact, Form
 
 ENTRY = "model.mindir"
@@ -32,41 +32,15 @@ def convert(source: Path, into: Path, *, inputs: Sequence[InputSpec], parent: st
     """
     from ascend_migrate.converters.mindir.load import load
     from ascend_migrate.converters.mindir.lower import lower
+    from ascend_migrate.converters.onnx_inputs import input_faults
 
     loaded = load(source)
     if inputs:
         graph = {i.name: loaded.types[i.name] for i in loaded.model.graph.input}
         graph = {name: known for name, known in graph.items() if name not in loaded.weights}
-        faults = [*_faults(inputs, graph)]
+        faults = input_faults(inputs, graph)
         if faults:
             raise ConversionError(f"{source}: does not have the inputs given: {'; '.join(faults)}")
     into.mkdir(parents=True, exist_ok=True)
     paths = lower(loaded, into, ENTRY)
     return Artifact.of(Form.MINDIR, into, paths, parent=parent)
-
-
-def _faults(
-    inputs: Sequence[InputSpec], graph: dict[str, tuple[str, tuple[int | str | None, ...] | None]]
-) -> list[str]:
-    names = [item.name for item in inputs]
-    faults = [f"the graph has an input {name!r} more" for name in graph if name not in names]
-    for item in inputs:
-        if item.name not in graph:
-            faults.append(f"the graph has no input {item.name!r}")
-            continue
-        dtype, shape = graph[item.name]
-        if item.dtype != dtype:
-            faults.append(f"{item.name!r} is {dtype} in the graph, not {item.dtype}")
-        if shape is not None and not _agree(item.shape, shape):
-            faults.append(f"{item.name!r} has the sizes {list(shape)} in the graph, not {item}")
-    return faults
-
-
-def _agree(wanted: tuple[int | Dim, ...], found: tuple[int | str | None, ...]) -> bool:
-    if len(wanted) != len(found):
-        return False
-    # A dynamic dimension must be dynamic in the graph; a fixed one may be more general there.
-    return all(
-        not isinstance(size, int) or (isinstance(want, int) and want == size)
-        for want, size in zip(wanted, found, strict=True)
-    )

@@ -1,11 +1,13 @@
 """An ONNX file as a source: brought to the target opset, its weights moved to model.safetensors."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from ascend_migrate.converters.onnx_for_atc import shape_for_atc
+from ascend_migrate.converters.onnx_inputs import declared, fix_inputs, input_faults
 from ascend_migrate.converters.onnx_opset import lower_opset
 from ascend_migrate.converters.onnx_weights import (
     EXTRACT_FROM,
@@ -16,6 +18,7 @@ from ascend_migrate.converters.onnx_weights import (
 )
 from ascend_migrate.pipeline.dtypes import BY_ONNX
 from ascend_migrate.pipeline.errors import ConversionError, SourceError
+from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.onnx_signature import all_tensors, confined, load_graph
 from ascend_migrate.pipeline.records import Artifact, Form
 
@@ -24,26 +27,36 @@ _OLDEST_OPSET = 7
 _PROTOBUF_LIMIT = 2**31 - 1
 
 
-def convert(source: Path, into: Path, *, opset: int = 17, parent: str) -> Artifact:
+def convert(
+    source: Path,
+    into: Path,
+    *,
+    inputs: Sequence[InputSpec] = (),
+    opset: int = 17,
+    parent: str,
+) -> Artifact:
     """Writes ``into/model.onnx`` and ``into/model.safetensors`` from an ONNX file.
 
     Args:
         source: with inline or external weights; the latter must lie in its folder.
         into: an existing folder, not the source's own.
+        inputs: what the graph will be fed, where that is narrower than what it takes.
         opset: of the standard operators in the result.
         parent: digest of the source.
 
     Raises:
         SourceError: the file is damaged or unsafe; names the tensor or node.
         UnsupportedOperatorError: lists the nodes that cannot be said in ``opset``.
-        ConversionError: the result does not load.
+        ConversionError: the graph does not have these inputs, or the result does not load.
     """
     if into.resolve() == source.resolve().parent:
         raise ConversionError(f"{into}: is the source's own folder; choose another")
     proto = load_graph(source)
     _check_source(source, proto)
     found = _opset_of(source, proto)
-    notes = [f"The source declares opset {found}; the graph is written at opset {opset}."]
+    notes = []
+    if found != opset:
+        notes.append(f"The source declares opset {found}; the graph is written at opset {opset}.")
     _load_inline(source, proto)
     if found < opset:
         proto = _raise_opset(source, proto, opset)
@@ -52,6 +65,11 @@ def convert(source: Path, into: Path, *, opset: int = 17, parent: str) -> Artifa
     except (ValueError, TypeError, KeyError, ir.serde.SerdeError) as error:
         raise SourceError(f"{source}: damaged graph: {one_line(error)}") from None
     ir.external_data.set_base_dir(model.graph, source.parent)
+    if inputs:
+        faults = input_faults(inputs, declared(model))
+        if faults:
+            raise ConversionError(f"{source}: does not have the inputs given: {'; '.join(faults)}")
+        fix_inputs(model, inputs)
     lower_opset(model, opset)
     shape_for_atc(model)
     weights = into / WEIGHTS_FILE

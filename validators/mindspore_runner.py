@@ -14,8 +14,8 @@ from ascend_migrate.pipeline.mindir_format import TensorInfo, read_signature
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators.mindspore_process import MindSporeProcess, first_paragraph
 
-# Messages of the loader that name no cause; the cause is in its log at GLOG_v=2.
-_VAGUE = ("Load MindIR failed", "null AbstractBasePtr", "The MindIR file is invalid")
+_VAGUE = "Load MindIR failed|null AbstractBasePtr|The MindIR file is invalid|Error:$"
+"""Messages that name no cause; the cause is in MindSpore's log at GLOG_v=2."""
 
 
 class MindSporeRunner:
@@ -86,7 +86,11 @@ class MindSporeRunner:
             CheckError: the feeds do not fit the graph, or MindSpore refuses to run it.
             ToolchainError: MindSpore crashed or took too long.
         """
-        arrays = self._process.run(self._key, self._checked(feeds))
+        given = self._checked(feeds)
+        try:
+            arrays = self._process.run(self._key, given)
+        except CheckError as error:
+            raise self._explained(error, given) from error
         outputs = self.signature.outputs
         if len(arrays) != len(outputs):
             raise CheckError(
@@ -126,13 +130,15 @@ class MindSporeRunner:
             )
         return array.astype(np.float32) if info.dtype == "bfloat16" else array
 
-    def _explained(self, error: CheckError) -> CheckError:
+    def _explained(self, error: CheckError, feeds: list[np.ndarray] | None = None) -> CheckError:
         """Tries once more with warnings shown, where the message alone names no cause."""
-        if not any(vague in str(error) for vague in _VAGUE):
+        if not re.search(_VAGUE, str(error)):
             return error
         with MindSporeProcess(verbosity=2) as process:
             try:
-                process.load(self._path, self.signature.inputs)
+                key = process.load(self._path, self.signature.inputs)
+                if feeds is not None:
+                    process.run(key, feeds)
             except CheckError:
                 causes = re.findall(
                     r"^\[(?:ERROR|WARNING)\][^\n]*\] ([^\n]+)$", process.log(), re.M

@@ -40,7 +40,8 @@ class Graphs:
         """Loads a .mindir file; ``inputs`` say the element type and the shape of each input."""
         import mindspore
 
-        mindspore.set_context(mode=mindspore.GRAPH_MODE, device_target="CPU")
+        mindspore.set_device("CPU")
+        mindspore.set_context(mode=mindspore.GRAPH_MODE)
         graph = mindspore.nn.GraphCell(mindspore.load(path))
         if any(None in item["shape"] for item in inputs):
             # Compiled once for all sizes. For each set of sizes anew, MindSpore would take some

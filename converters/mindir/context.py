@@ -41,11 +41,24 @@ Argument = Value | Scalar | None | bool | int | float | str | Sequence["Argument
 
 
 class Context:
-    """The graph being written, and the ONNX node that is being lowered."""
+    """The graph being written, and the ONNX node that is being lowered.
+
+    Attributes:
+        writer: of the graph: the main one or a function.
+        inputs: of the main graph, in order.
+        scope: the ONNX node.
+    """
 
     def __init__(self, writer: GraphWriter) -> None:
         self.writer = writer
+        self.inputs: list[Value] = []
         self.scope = ""
+
+    def function(self) -> "Context":
+        """Returns the context of a new function of the same model."""
+        inner = Context(self.writer.function())
+        inner.inputs, inner.scope = self.inputs, self.scope
+        return inner
 
     def emit(
         self,
@@ -74,7 +87,10 @@ class Context:
         **arguments: Any,
     ) -> tuple[Value, ...]:
         """Calls a primitive that yields a tuple of tensors; ``results`` describes each."""
-        whole = self._call(primitive, inputs, arguments)
+        return self.unpack(self._call(primitive, inputs, arguments), results)
+
+    def unpack(self, whole: str, results: Sequence[tuple[str, Shape | None]]) -> tuple[Value, ...]:
+        """Takes apart a tuple of tensors; ``results`` describes each."""
         return tuple(
             Value(self.scope, dtype, shape, ref=self._item(whole, index))
             for index, (dtype, shape) in enumerate(results)
@@ -113,6 +129,11 @@ class Context:
             if value.weight:
                 return self.writer.parameter(value.name, value.constant)
             return self.writer.constant(value.constant)
+        if value.items is not None:
+            raise UnsupportedError(
+                f"{value.name!r} is a sequence, and MindIR has none; its length and the positions "
+                "taken from it must be known before the model runs"
+            )
         if value.elements is None:
             raise UnsupportedError(f"{value.name!r} has no value")
         int64 = TYPE_IDS["int64"]

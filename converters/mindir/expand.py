@@ -6,6 +6,7 @@ from typing import Any
 import onnx
 from onnx import shape_inference
 
+from ascend_migrate.converters.mindir.hoist import all_nodes, inner_graphs
 from ascend_migrate.converters.mindir.registry import lowering_of, schema_of
 
 _DEPTH = 8
@@ -15,22 +16,31 @@ _DEPTH = 8
 def expand_functions(model: onnx.ModelProto, opsets: Mapping[str, int]) -> onnx.ModelProto:
     """Returns the model in which every node has a lowering, as far as function bodies go."""
     for _ in range(_DEPTH):
-        if all(lowering_of(node, opsets) for node in model.graph.node):
+        if all(lowering_of(node, opsets) for node in all_nodes(model.graph)):
             return model
         # Context-dependent functions need the element types of their inputs.
         model = shape_inference.infer_shapes(model, data_prop=True)
-        types = {info.name: info.type for info in _infos(model.graph)}
-        nodes: list[onnx.NodeProto] = []
-        changed = False
-        for node in model.graph.node:
-            body = None if lowering_of(node, opsets) else _body(node, opsets, types)
-            changed = changed or body is not None
-            nodes += [node] if body is None else body
-        if not changed:
+        if not _expand(model.graph, opsets, {}):
             return model
-        del model.graph.node[:]
-        model.graph.node.extend(nodes)
     return model
+
+
+def _expand(
+    graph: onnx.GraphProto, opsets: Mapping[str, int], outer: Mapping[str, onnx.TypeProto]
+) -> bool:
+    """Expands the nodes of a graph and of those inside it; returns whether there were any."""
+    types = {**outer, **{info.name: info.type for info in _infos(graph)}}
+    nodes: list[onnx.NodeProto] = []
+    changed = False
+    for node in graph.node:
+        body = None if lowering_of(node, opsets) else _body(node, opsets, types)
+        inner = [_expand(branch, opsets, types) for branch in inner_graphs(node)]
+        changed = changed or body is not None or any(inner)
+        nodes += [node] if body is None else body
+    if changed:
+        del graph.node[:]
+        graph.node.extend(nodes)
+    return changed
 
 
 def _infos(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
@@ -93,17 +103,41 @@ def _instance(
     names: dict[str, str],
     attributes: Mapping[str, onnx.AttributeProto],
 ) -> onnx.NodeProto:
+    """Copies a node of a function body, adding the new names of its outputs to ``names``."""
     node = onnx.NodeProto(op_type=inner.op_type, domain=inner.domain, name=prefix)
     node.input.extend(names.get(name, "") for name in inner.input)
     for name in inner.output:
         names.setdefault(name, f"{prefix}/{name}")
     node.output.extend(names[name] for name in inner.output)
     for attribute in inner.attribute:
-        if not attribute.ref_attr_name:
-            node.attribute.append(attribute)
-        elif attribute.ref_attr_name in attributes:
-            copy = onnx.AttributeProto()
-            copy.CopyFrom(attributes[attribute.ref_attr_name])
-            copy.name = attribute.name
-            node.attribute.append(copy)
+        source = attribute
+        if attribute.ref_attr_name:
+            if attribute.ref_attr_name not in attributes:
+                continue
+            source = attributes[attribute.ref_attr_name]
+        copy = node.attribute.add()
+        copy.CopyFrom(source)
+        copy.name = attribute.name
+        if not attribute.ref_attr_name and attribute.HasField("g"):
+            _instance_graph(copy.g, f"{prefix}/{attribute.name}", names, attributes)
     return node
+
+
+def _instance_graph(
+    graph: onnx.GraphProto,
+    prefix: str,
+    outer: Mapping[str, str],
+    attributes: Mapping[str, onnx.AttributeProto],
+) -> None:
+    """Renames in place what a graph inside a function body has of its own and what it sees."""
+    names = {**outer, **{info.name: f"{prefix}/{info.name}" for info in graph.input}}
+    nodes = [
+        _instance(inner, f"{prefix}/{index}", names, attributes)
+        for index, inner in enumerate(graph.node)
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    # Types are inferred anew; those of a function body are symbols at best.
+    del graph.value_info[:]
+    for info in (*graph.input, *graph.output):
+        info.name = names.get(info.name, info.name)

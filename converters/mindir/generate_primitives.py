@@ -25,6 +25,7 @@ LEGACY: dict[str, dict[str, Any]] = {
     "BitwiseOr": {},
     "BitwiseXor": {},
     "DepthToSpace": {"block_size": 2},
+    "DivNoNan": {},
     "Einsum": {"equation": "i->i"},
     "FillV2": {},
     "IsNan": {},
@@ -40,10 +41,13 @@ LEGACY: dict[str, dict[str, Any]] = {
     "TruncateDiv": {},
     "TruncateMod": {},
     "AvgPool3D": {},
+    "Col2Im": {"kernel_size": 1},
     "Conv2D": {"out_channel": 1, "kernel_size": 1},
     "Conv2DTranspose": {"out_channel": 1, "kernel_size": 1},
     "Conv3D": {"out_channel": 1, "kernel_size": 1},
     "Conv3DTranspose": {"in_channel": 1, "out_channel": 1, "kernel_size": 1},
+    "DeformableOffsets": {"strides": (1, 1, 1, 1), "pads": (0, 0, 0, 0), "ksize": (1, 1)},
+    "Imag": {},
     "LRN": {},
     "LSTM": {
         "input_size": 1,
@@ -57,7 +61,10 @@ LEGACY: dict[str, dict[str, Any]] = {
     "MaxPool3D": {},
     "MaxPoolWithArgmaxV2": {"kernel_size": 1},
     "Mod": {},
+    "NonMaxSuppressionWithOverlaps": {},
     "PadV3": {},
+    "ROIAlign": {"pooled_height": 1, "pooled_width": 1, "spatial_scale": 1.0},
+    "ReverseSequence": {"seq_dim": 0},
     "Stack": {},
     "TensorScatterAdd": {},
     "TensorScatterMax": {},
@@ -98,11 +105,18 @@ MANUAL: dict[str, list[str]] = {
 }
 
 # Plumbing of the graph form itself; no attributes.
-STRUCTURAL = ("MakeTuple", "TupleGetItem")
+STRUCTURAL = ("MakeTuple", "Partial", "Switch", "TupleGetItem")
 
 
 def main() -> int:
-    """Writes the table beside this module and says how many primitives it holds."""
+    """Writes the table beside this module and says where."""
+    TABLE.write_text(table_text())
+    sys.stderr.write(f"{TABLE}: written\n")
+    return 0
+
+
+def table_text() -> str:
+    """Returns the table of the installed MindSpore as JSON."""
     import mindspore
 
     table = function_primitives(_source("ops/auto_generate/gen_ops_prim.py"))
@@ -110,11 +124,7 @@ def main() -> int:
     table |= {name: _entry("legacy", []) for name in STRUCTURAL}
     table |= {name: legacy_primitive(name, given) for name, given in LEGACY.items()}
     document = {"mindspore": mindspore.__version__, "primitives": dict(sorted(table.items()))}
-    TABLE.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
-    sys.stderr.write(
-        f"{TABLE.name}: {len(table)} primitives of MindSpore {mindspore.__version__}\n"
-    )
-    return 0
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
 def function_primitives(source: str) -> dict[str, dict[str, Any]]:

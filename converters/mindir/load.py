@@ -3,7 +3,7 @@
 read -> weights apart -> functions inlined -> operators without a lowering expanded -> shapes
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from onnx import numpy_helper, shape_inference
 from onnx.inliner import inline_local_functions
 
 from ascend_migrate.converters.mindir.expand import expand_functions
+from ascend_migrate.converters.mindir.hoist import hoist_initializers
 from ascend_migrate.converters.mindir.values import Shape
 from ascend_migrate.pipeline.dtypes import BY_ONNX, numpy_dtype
 from ascend_migrate.pipeline.errors import ConversionError, SourceError
@@ -48,24 +49,34 @@ def load(path: Path) -> LoadedModel:
         ConversionError: the graph is not well formed.
     """
     model = load_graph(path)
-    weights = {t.name: _array(t, path) for t in model.graph.initializer}
-    for tensor in model.graph.initializer:
-        _strip(tensor, weights[tensor.name])
     opsets = {("" if e.domain == "ai.onnx" else e.domain): e.version for e in model.opset_import}
+    weights = _take_weights(model.graph, path)
     try:
         if model.functions:
             model = inline_local_functions(model)
+            # Branches inside functions can have initializers too.
+            weights |= _take_weights(model.graph, path, known=weights)
         model = expand_functions(model, opsets)
         model = shape_inference.infer_shapes(model, data_prop=True)
     except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConversionError(f"{path}: the graph is not valid ONNX: {reason}") from error
-    return LoadedModel(model, weights, value_types(model), opsets)
+    return LoadedModel(model, weights, value_types(model.graph), opsets)
 
 
-def value_types(model: onnx.ModelProto) -> dict[str, tuple[str, Shape | None]]:
-    """Returns what the model says about its tensors, by name."""
-    graph = model.graph
+def inner_types(graph: onnx.GraphProto) -> dict[str, tuple[str, Shape | None]]:
+    """Returns what a graph inside a node says about its tensors, by name, without symbols.
+
+    One symbol can stand for another size each time that a loop runs its body.
+    """
+    return {
+        name: (dtype, shape and tuple(s if isinstance(s, int) else None for s in shape))
+        for name, (dtype, shape) in value_types(graph).items()
+    }
+
+
+def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, Shape | None]]:
+    """Returns what a graph says about its own tensors, by name."""
     found: dict[str, tuple[str, Shape | None]] = {}
     for info in (*graph.input, *graph.value_info, *graph.output):
         tensor = info.type.tensor_type
@@ -80,6 +91,19 @@ def _shape(shape: onnx.TensorShapeProto) -> Shape:
     return tuple(
         int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None) for d in shape.dim
     )
+
+
+def _take_weights(
+    graph: onnx.GraphProto, source: Path, known: Container[str] = ()
+) -> dict[str, np.ndarray]:
+    """Returns the weights, except those ``known``, and leaves the large ones' data out."""
+    hoist_initializers(graph)
+    found = {}
+    for tensor in graph.initializer:
+        if tensor.name not in known:
+            found[tensor.name] = _array(tensor, source)
+            _strip(tensor, found[tensor.name])
+    return found
 
 
 def _array(tensor: onnx.TensorProto, source: Path) -> np.ndarray:

@@ -1,122 +1,182 @@
 """Lowers a loaded ONNX model to a MindIR graph, node by node in the order of the graph."""
 
-import warnings
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx.reference import ReferenceEvaluator
 
 from ascend_migrate.converters.mindir.context import Context
-from ascend_migrate.converters.mindir.load import LoadedModel
+from ascend_migrate.converters.mindir.folding import fold
+from ascend_migrate.converters.mindir.load import LoadedModel, inner_types
 from ascend_migrate.converters.mindir.registry import (
     Node,
+    Subgraph,
     attributes_of,
     lowering_of,
     schema_of,
 )
-from ascend_migrate.converters.mindir.values import (
-    Shape,
-    UnsupportedError,
-    Value,
-    constant,
-    merge,
-)
-from ascend_migrate.converters.mindir.writer import INLINE_LIMIT, GraphWriter
+from ascend_migrate.converters.mindir.values import UnsupportedError, Value, constant, merge
+from ascend_migrate.converters.mindir.writer import GRAPH, INLINE_LIMIT, GraphWriter
+from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import ConversionError, UnsupportedOperatorError
-from ascend_migrate.pipeline.mindir_format import TensorInfo
+from ascend_migrate.pipeline.mindir_format import DATA_TYPES, TensorInfo
 
-_FOLD_LIMIT = 1 << 22
-"""Elements: larger results (a mask of 2048 x 2048 is as large) are computed by the model itself
-rather than stored in the file."""
-
-_NOT_FOLDED = frozenset({"RandomNormal", "RandomUniform", "Bernoulli", "Multinomial", "Dropout"})
+_UNWRITTEN = "no lowering is written for it"
 
 
 class Lowering:
-    """The state of one conversion: the values by ONNX name, and the faults found so far."""
+    """The lowering of one graph: its values by ONNX name, and the faults found so far.
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        self.loaded = loaded
-        self.writer = GraphWriter()
-        self.context = Context(self.writer)
-        self.values: dict[str, Value] = {}
+    Args:
+        loaded: the model.
+        graph: its main graph, or one inside a node.
+        context: where the nodes are written.
+        outer: the lowering of the graph around this one, whose values it sees.
+        path: names of the nodes around this graph, each followed by "/"; shown in messages.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        graph: onnx.GraphProto,
+        context: Context,
+        outer: "Lowering | None" = None,
+        path: str = "",
+    ) -> None:
+        self.loaded, self.graph, self.context, self.path = loaded, graph, context, path
+        self.types = loaded.types if outer is None else inner_types(graph)
+        self.values: MutableMapping[str, Value] = {}
         self.tainted: set[str] = set()
+        if outer is not None:
+            self.values = ChainMap({}, outer.values)
+            self.tainted |= outer.tainted
         self.faults: list[str] = []
 
-    def run(self) -> None:
-        """Lowers every node.
+    def main(self) -> None:
+        """Lowers the main graph.
 
         Raises:
             UnsupportedOperatorError: lists every node that has no exact counterpart.
         """
-        graph = self.loaded.model.graph
         for name, array in self.loaded.weights.items():
             self.values[name] = replace(constant(name, array), weight=True)
-        for info in graph.input:
+        for info in self.graph.input:
             if info.name not in self.values:
                 self._input(info.name)
-        for node in graph.node:
-            self._node(node)
+        self.nodes()
         if self.faults:
             raise UnsupportedOperatorError("MindIR", self.faults)
+
+    def nodes(self, *, doomed: bool = False) -> None:
+        """Lowers every node, or only finds those without a lowering if the graph is doomed."""
+        for node in self.graph.node:
+            self._node(node, doomed=doomed or bool(self.tainted.intersection(node.input)))
 
     def outputs(self) -> list[tuple[TensorInfo, str]]:
         """Describes the outputs and makes sure that each is a tensor of the graph."""
         described = []
-        for info in self.loaded.model.graph.output:
-            value = self.values.get(info.name)
-            if value is None:
-                raise ConversionError(f"graph output {info.name!r} is computed by no node")
-            sizes = tuple(s if isinstance(s, int) else None for s in value.sizes)
-            ref = self.context.reference(value)
+        for info in self.graph.output:
+            value = self._value(info.name, "graph output")
+            try:
+                ref = self._computed(value)
+                sizes = tuple(s if isinstance(s, int) else None for s in value.sizes)
+            except UnsupportedError as error:
+                raise ConversionError(f"graph output {info.name!r}: {error}") from error
             described.append((TensorInfo(info.name, value.dtype, sizes), ref))
         return described
 
+    def _computed(self, value: Value) -> str:
+        """Returns the reference of an output; an input that is passed on is copied.
+
+        MindSpore would hand back the very tensor that it was given, and run nothing.
+        """
+        ref = self.context.reference(value)
+        inputs = {f"{GRAPH}:{info.name}" for info in self.graph.input}
+        if ref not in inputs or value.weight:
+            return ref
+        copy = self.context.emit("Identity", value, dtype=value.dtype, shape=value.shape)
+        return self.context.reference(copy)
+
     def _input(self, name: str) -> None:
-        if name not in self.loaded.types:
-            raise ConversionError(f"graph input {name!r} is not a tensor of a type MindIR has")
-        dtype, shape = self.loaded.types[name]
+        dtype, shape = self.types.get(name, ("", None))
+        if dtype not in DATA_TYPES:
+            raise ConversionError(
+                f"graph input {name!r} is no tensor of a type that MindIR has "
+                f"({', '.join(DATA_TYPES)}); make it one"
+            )
         if shape is None:
             raise ConversionError(f"graph input {name!r} has no shape; export with one")
-        ref = self.writer.input(name, dtype, shape)
-        self.values[name] = Value(name, dtype, shape, ref=ref)
+        ref = self.context.writer.input(name, dtype, shape)
+        self.values[name] = _empty(Value(name, dtype, shape, ref=ref))
+        self.context.inputs.append(self.values[name])
 
-    def _node(self, proto: onnx.NodeProto) -> None:
-        if self.tainted.intersection(proto.input):
-            # Its input is already reported; whatever goes wrong here would only repeat that.
-            self._taint(proto, None)
-            return
+    def _node(self, proto: onnx.NodeProto, *, doomed: bool) -> None:
         lowering = lowering_of(proto, self.loaded.opsets)
         schema = schema_of(proto, self.loaded.opsets)
         if lowering is None or schema is None:
-            known = "no such operator" if schema is None else "no lowering is written for it"
-            self._taint(proto, known)
+            self._taint(proto, "no such operator" if schema is None else _UNWRITTEN)
             return
+        if doomed:
+            # Its input is already reported; whatever goes wrong here would only repeat that.
+            self._doom(proto)
+            return
+        attributes = attributes_of(proto, schema)
+        for name, value in attributes.items():
+            if isinstance(value, onnx.GraphProto):
+                attributes[name] = self._subgraph(value, self._inside(proto, name))
+        where = f"{self._path(proto)}: input"
         node = Node(
             proto.name,
             proto.op_type,
             schema.since_version,
-            tuple(self.values[name] if name else None for name in proto.input),
-            attributes_of(proto, schema),
+            tuple(self._value(name, where) if name else None for name in proto.input),
+            attributes,
             tuple(proto.output),
         )
-        self.context.scope = f"{proto.op_type}/{proto.name or proto.output[0]}"
+        self.context.scope = f"{proto.op_type}/{self._path(proto)}"
         try:
-            folded = self._fold(proto, node)
+            known = [self.types.get(name) for name in proto.output]
+            folded = fold(proto, node, self.loaded, known)
             result = lowering(self.context, node) if folded is None else folded
         except UnsupportedError as error:
-            self._taint(proto, str(error))
+            if error.nodes is None:
+                self._taint(proto, str(error))
+                self._doom(proto)
+            else:
+                self._taint(proto, None)
+                self.faults += error.nodes
             return
         results = (result,) if isinstance(result, Value) else tuple(result)
         for name, value in zip(proto.output, results, strict=False):
             if name:
                 self.values[name] = self._named(name, value)
 
+    def _subgraph(self, graph: onnx.GraphProto, path: str) -> Subgraph:
+        types = inner_types(graph)
+
+        def lower(context: Context, inputs: Sequence[Value]) -> list[Value]:
+            scope = context.scope
+            inner = Lowering(self.loaded, graph, context, self, path)
+            for info, value in zip(graph.input, inputs, strict=False):
+                inner.values[info.name] = value
+            inner.nodes()
+            context.scope = scope
+            if inner.faults or inner.tainted.intersection(info.name for info in graph.output):
+                raise UnsupportedError("", nodes=inner.faults)
+            return [inner._value(info.name, f"{path} output") for info in graph.output]
+
+        return Subgraph(_count(graph), tuple(types.get(info.name) for info in graph.output), lower)
+
+    def _value(self, name: str, what: str) -> Value:
+        if name not in self.values:
+            raise ConversionError(f"{what} {name!r} is computed by no node")
+        return self.values[name]
+
     def _named(self, name: str, value: Value) -> Value:
-        dtype, shape = self.loaded.types.get(name, (value.dtype, None))
+        dtype, shape = self.types.get(name, (value.dtype, None))
         if dtype != value.dtype:
             raise ConversionError(
                 f"{self.context.scope}: {name!r} became {value.dtype}, ONNX says {dtype}"
@@ -124,70 +184,50 @@ class Lowering:
         if value.weight:
             # The same weight under a second name stays one parameter.
             return value
-        return replace(value, name=name, shape=merge(value.shape, shape))
+        elements = value.elements
+        if value.constant is None and elements and all(isinstance(e, int) for e in elements):
+            array = np.array(elements, np.int64)
+            return constant(name, array if value.rank else array.reshape(()))
+        return _empty(replace(value, name=name, shape=merge(value.shape, shape)))
 
     def _taint(self, proto: onnx.NodeProto, reason: str | None) -> None:
         self.tainted.update(name for name in proto.output if name)
         if reason is not None:
             opset = self.loaded.opsets.get(proto.domain.replace("ai.onnx", ""), "?")
-            name = proto.name or proto.output[0]
             domain = f"{proto.domain}::" if proto.domain else ""
-            self.faults.append(f"{name} ({domain}{proto.op_type}, opset {opset}): {reason}")
+            what = f"{self._path(proto)} ({domain}{proto.op_type}, opset {opset})"
+            self.faults.append(f"{what}: {reason}")
 
-    def _fold(self, proto: onnx.NodeProto, node: Node) -> Sequence[Value] | None:
-        """Computes a node whose inputs are all known, unless they are weights.
+    def _doom(self, proto: onnx.NodeProto) -> None:
+        """Taints a node that cannot be lowered, and looks for more such nodes inside it."""
+        self._taint(proto, None)
+        for item in proto.attribute:
+            if item.HasField("g"):
+                path = self._inside(proto, item.name)
+                inner = Lowering(self.loaded, item.g, self.context, self, path)
+                inner.nodes(doomed=True)
+                self.faults += inner.faults
 
-        Weights stay what they are in the file, so that each can be traced to the checkpoint.
-        """
-        given = [value for value in node.inputs if value is not None]
-        if proto.op_type in _NOT_FOLDED or any(_kept(value) for value in given):
-            return None
-        if any(_size(self.loaded.types.get(name)) > _FOLD_LIMIT for name in proto.output):
-            return None
-        if any(item.type == onnx.AttributeProto.GRAPH for item in proto.attribute):
-            return None
-        feeds = {
-            name: value.constant
-            for name, value in zip(proto.input, node.inputs, strict=True)
-            if value is not None
-        }
-        arrays = evaluate(proto, feeds, self.loaded)
-        if arrays is None:
-            return None
-        return [constant(name, a) for name, a in zip(proto.output, arrays, strict=False)]
+    def _path(self, proto: onnx.NodeProto) -> str:
+        return self.path + (proto.name or proto.output[0])
+
+    def _inside(self, proto: onnx.NodeProto, attribute: str) -> str:
+        return f"{self._path(proto)}/{attribute.removesuffix('_branch')}/"
 
 
-def evaluate(
-    proto: onnx.NodeProto, feeds: dict[str, np.ndarray | None], loaded: LoadedModel
-) -> list[np.ndarray] | None:
-    """Runs one node with ONNX's reference implementation; None where that has none."""
-    names = list(dict.fromkeys(name for name in proto.input if name))
-    inputs = [onnx.ValueInfoProto(name=name) for name in names]
-    outputs = [onnx.ValueInfoProto(name=name) for name in proto.output if name]
-    graph = onnx.helper.make_graph([proto], "node", inputs, outputs)
-    model = onnx.helper.make_model(graph, opset_imports=loaded.model.opset_import)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            results = ReferenceEvaluator(model).run(None, feeds)
-    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, KeyError):
-        # The reference implementation is Python code without declared errors; the model can
-        # compute the node itself.
-        return None
-    found = iter(np.asarray(item) for item in results)
-    return [next(found) if name else np.empty(0) for name in proto.output]
+def _count(graph: onnx.GraphProto) -> int:
+    """Returns the number of nodes, those of inner graphs included."""
+    return len(graph.node) + sum(
+        _count(item.g) for node in graph.node for item in node.attribute if item.HasField("g")
+    )
 
 
-def _kept(value: Value) -> bool:
-    if value.constant is None:
-        return True
-    return value.weight and value.floating and value.constant.ndim > 0
-
-
-def _size(known: tuple[str, Shape | None] | None) -> int:
-    if known is None or known[1] is None:
-        return 0
-    return int(np.prod([size for size in known[1] if isinstance(size, int)], dtype=np.int64))
+def _empty(value: Value) -> Value:
+    """Makes a tensor without elements a constant; MindSpore's kernels take none."""
+    sizes = [size for size in value.shape or () if isinstance(size, int)]
+    if 0 not in sizes or len(sizes) != value.rank:
+        return value
+    return constant(value.name, np.empty(sizes, numpy_dtype(value.dtype)))
 
 
 def lower(
@@ -201,6 +241,7 @@ def lower(
     Raises:
         UnsupportedOperatorError: lists every node that has no exact counterpart.
     """
-    lowering = Lowering(loaded)
-    lowering.run()
-    return lowering.writer.write(folder, name, lowering.outputs(), inline_limit=inline_limit)
+    lowering = Lowering(loaded, loaded.model.graph, Context(GraphWriter()))
+    lowering.main()
+    outputs = lowering.outputs()
+    return lowering.context.writer.write(folder, name, outputs, inline_limit=inline_limit)

@@ -14,12 +14,13 @@ import onnx
 from onnx import defs
 
 from ascend_migrate.converters.mindir.context import Context
-from ascend_migrate.converters.mindir.values import UnsupportedError, Value
+from ascend_migrate.converters.mindir.values import Shape, UnsupportedError, Value
 
 _MODULES = (
     "arithmetic",
     "logic",
     "nn",
+    "normalization",
     "pooling",
     "resize",
     "shape",
@@ -28,7 +29,40 @@ _MODULES = (
     "indexing",
     "reduce",
     "recurrent",
+    "bits",
+    "control",
+    "deformable",
+    "detection",
+    "extremes",
+    "generate",
+    "linear",
+    "patches",
+    "quantized",
+    "regions",
+    "running",
+    "sequences",
+    "sampling",
+    "selection",
+    "spectrum",
+    "upsample",
+    "windows",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Subgraph:
+    """A branch, or the body of a loop, as the operator that owns it sees it.
+
+    Attributes:
+        size: number of its nodes, inner graphs included.
+        outputs: element type and shape of each output as declared; None where they are not.
+        lower: lowers its nodes into a graph, given the values of its inputs; returns the values
+            of its outputs. It sees the values around it by itself.
+    """
+
+    size: int
+    outputs: tuple[tuple[str, Shape | None] | None, ...]
+    lower: Callable[[Context, Sequence[Value]], list[Value]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +74,7 @@ class Node:
         op_type: operator.
         since: version of the operator's schema.
         inputs: one value each; None where an optional input is left out in the middle.
-        attributes: as plain Python, completed by the schema's defaults.
+        attributes: as plain Python, completed by the schema's defaults; a graph as `Subgraph`.
         outputs: names; "" where an optional output is not wanted.
     """
 

@@ -39,9 +39,9 @@ class Line:
         """Whether the factor is another one than the quotient of the sizes."""
         return abs(self.scale * self.size - self.target) > _SAME_FACTOR * self.target
 
-    def positions(self, grid: str) -> np.ndarray:
+    def positions(self, grid: str, dtype: type[np.floating[Any]]) -> np.ndarray:
         """Returns where each element of the result lies between those of the input."""
-        return GRIDS[grid](self, np.arange(self.target, dtype=np.float64))
+        return GRIDS[grid](self, np.arange(self.target, dtype=dtype))
 
 
 def _half_pixel(line: Line, index: np.ndarray) -> np.ndarray:
@@ -65,25 +65,30 @@ GRIDS: Mapping[str, Callable[[Line, np.ndarray], np.ndarray]] = {
 
 def nearest(line: Line, attributes: Mapping[str, Any]) -> np.ndarray:
     """Returns the index of the input's element that each element of the result is."""
-    positions = line.positions(str(attributes["coordinate_transformation_mode"]))
-    # As float32, as every runtime has them: 4.9999998 there is 5, and floor tells them apart.
-    index = _ROUND[str(attributes["nearest_mode"])](positions.astype(np.float32))
+    # In float32, as every runtime does: 4.9999998 there is 5, and floor tells them apart.
+    positions = line.positions(str(attributes["coordinate_transformation_mode"]), np.float32)
+    index = _ROUND[str(attributes["nearest_mode"])](positions)
     return index.clip(0, line.size - 1).astype(np.int64)
 
 
 def weights(line: Line, attributes: Mapping[str, Any]) -> np.ndarray:
     """Returns the matrix [size, target] whose product with the input is the result."""
-    positions = line.positions(str(attributes["coordinate_transformation_mode"]))
+    positions = line.positions(str(attributes["coordinate_transformation_mode"]), np.float64)
     cubic = attributes["mode"] == "cubic"
+    # Against aliasing, the kernel of a reduction is stretched over all that becomes one element.
+    stretch = min(line.scale, 1.0) if attributes.get("antialias") else 1.0
     first = np.floor(positions).astype(np.int64)
-    taps = range(-1, 3) if cubic else range(2)
+    reach = int(np.ceil((2 if cubic else 1) / stretch))
     matrix = np.zeros((line.size, line.target))
     columns = np.arange(line.target)
-    for tap in taps:
+    for tap in range(1 - reach, 1 + reach):
         index = first + tap
-        distance = np.abs(positions - index)
-        share = _keys(distance, float(attributes["cubic_coeff_a"])) if cubic else 1 - distance
-        if cubic and attributes["exclude_outside"]:
+        distance = np.abs(positions - index) * stretch
+        if cubic:
+            share = _keys(distance, float(attributes["cubic_coeff_a"]))
+        else:
+            share = np.clip(1 - distance, 0, 1)
+        if attributes["exclude_outside"]:
             share = np.where((index < 0) | (index >= line.size), 0, share)
         # What lies outside is the element at the border.
         np.add.at(matrix, (np.clip(index, 0, line.size - 1), columns), share)

@@ -15,7 +15,15 @@ class UnsupportedError(Exception):
     """This node cannot be expressed exactly; the message is the reason, told to the user.
 
     Internal: the lowering collects these into one `UnsupportedOperatorError`.
+
+    Attributes:
+        nodes: where the node itself is sound and the fault is in its branches or its body: the
+            lines that describe the faulty nodes there. None otherwise.
     """
+
+    def __init__(self, reason: str, nodes: Sequence[str] | None = None) -> None:
+        self.nodes = None if nodes is None else tuple(nodes)
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,9 @@ class Value:
         elements: for int64 tensors of rank 0 or 1 that take part in shape arithmetic: each element.
         ref: MindIR node (or input, or parameter) that yields it as a tensor; None until needed.
         weight: whether it is an initializer, to be kept as a parameter under its own name.
+        items: the tensors of a sequence, which exists during conversion only; None for a tensor.
+        stack: of a sequence: those before ``items``, whose number only the running model knows,
+            along a first dimension; None where there are none.
     """
 
     name: str
@@ -62,6 +73,8 @@ class Value:
     elements: tuple[Element, ...] | None = None
     ref: str | None = None
     weight: bool = False
+    items: "tuple[Value, ...] | None" = None
+    stack: "Value | None" = None
 
     @property
     def sizes(self) -> Shape:
@@ -123,7 +136,10 @@ def _broadcast_sizes(sizes: Sequence[Dim]) -> Dim:
     if len(others) <= 1:
         return others.pop() if others else 1
     # A known size other than 1 wins over one that is not known: that one must be equal to it or 1.
-    return next((size for size in sizes if isinstance(size, int) and size != 1), None)
+    known = sorted(size for size in others if isinstance(size, int))
+    if len(known) > 1:
+        raise UnsupportedError(f"sizes {known[0]} and {known[1]} do not broadcast")
+    return known[0] if known else None
 
 
 def merge(ours: Shape | None, theirs: Shape | None) -> Shape | None:

@@ -1,11 +1,14 @@
 """Builds a MindIR graph node by node and writes it: same graph, same bytes.
 
 Names are numbered in order of creation, equal calls are made once, and what no output needs is
-left out. The graph's inputs and outputs, as the ONNX file names them, are kept as JSON in the
-model's ``doc_string``, which MindSpore ignores (see pipeline/mindir_format.py).
+left out. Branches and loop bodies are functions: graphs of their own that are called with all that
+they use of the graph around them, as MindSpore's own compiler writes them. The model's inputs and
+outputs, as the ONNX file names them, are kept as JSON in its ``doc_string``, which MindSpore
+ignores (see pipeline/mindir_format.py).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +30,36 @@ _ALIGNMENT = 64
 """MindSpore's split form: a 64-byte header, then every tensor at a multiple of 64 bytes."""
 
 
-class GraphWriter:
-    """Collects the nodes of one graph."""
+@dataclass
+class _Shared:
+    """What the functions of a model have in common with its main graph."""
 
-    def __init__(self) -> None:
+    primitives: dict[tuple[Any, ...], pb.PrimitiveProto] = field(default_factory=dict)
+    parameters: dict[str, np.ndarray] = field(default_factory=dict)
+    functions: dict[str, "GraphWriter"] = field(default_factory=dict)
+
+
+class GraphWriter:
+    """Collects the nodes of one graph: the main one, or a function.
+
+    A reference that belongs to another graph becomes an argument of the function that uses it.
+
+    Args:
+        shared: of the main graph that this is a function of; None to make a main graph.
+    """
+
+    def __init__(self, shared: _Shared | None = None) -> None:
+        self._shared = _Shared() if shared is None else shared
+        functions = self._shared.functions
+        self._name = GRAPH if shared is None else f"function{len(functions)}"
+        if shared is not None:
+            functions[self._name] = self
         self._nodes: list[pb.NodeProto] = []
         self._calls: dict[tuple[Any, ...], str] = {}
-        self._primitives: dict[tuple[Any, ...], pb.PrimitiveProto] = {}
-        self._parameters: dict[str, np.ndarray] = {}
         self._inputs: list[TensorInfo] = []
+        self._arguments: list[str] = []
+        self._captured: dict[str, str] = {}
+        self._result = ""
 
     def input(self, name: str, dtype: str, shape: Shape) -> str:
         """Declares a graph input and returns its reference."""
@@ -45,8 +69,55 @@ class GraphWriter:
 
     def parameter(self, name: str, array: np.ndarray) -> str:
         """Declares a weight under its own name and returns its reference."""
-        self._parameters[name] = array
+        self._shared.parameters[name] = array
         return f"{GRAPH}:{name}"
+
+    def function(self) -> "GraphWriter":
+        """Returns a new, empty function of the same model."""
+        return GraphWriter(self._shared)
+
+    def argument(self) -> str:
+        """Declares the next argument of this function and returns its reference."""
+        self._arguments.append(f"{self._name}:{len(self._arguments)}")
+        return self._arguments[-1]
+
+    def captured(self) -> dict[str, str]:
+        """Returns what this function uses of other graphs, each with the argument it became.
+
+        In the order of those arguments, which come after all that were declared before.
+        """
+        return dict(self._captured)
+
+    def finish(self, results: Sequence[str]) -> None:
+        """Makes a tuple of ``results`` what this function returns."""
+        self.returns(self.call("MakeTuple", results, {}, "results"))
+
+    def returns(self, result: str) -> None:
+        """Makes ``result``, a tuple, what this function returns."""
+        self._result = result
+
+    def apply(self, function: "GraphWriter", inputs: Sequence[str], scope: str) -> str:
+        """Returns the reference of a call of ``function`` with ``inputs`` as all its arguments."""
+        return self._call(function._name, inputs, scope)
+
+    def choose(
+        self,
+        condition: str,
+        branches: Sequence[tuple["GraphWriter", Sequence[str]]],
+        scope: str,
+    ) -> str:
+        """Returns the reference of a call of one of two functions.
+
+        Args:
+            condition: a bool of one element.
+            branches: the function for true and that for false, each with all its arguments.
+            scope: the ONNX node that the call is made for.
+        """
+        bound = [
+            self.call("Partial", [branch._name, *inputs], {}, scope) for branch, inputs in branches
+        ]
+        chosen = self.call("Switch", [condition, *bound], {}, scope)
+        return self._call(chosen, (), scope)
 
     def constant(self, value: Any) -> str:
         """Returns the reference of a constant: None, bool, int, float, str, tuple or array."""
@@ -68,33 +139,47 @@ class GraphWriter:
             attributes: attributes of the primitive itself.
             scope: the ONNX node that the call is made for; only shown in messages.
         """
-        entry = self._primitive(table()[name], attributes)
-        key = (entry, *inputs)
+        return self._call(self._primitive(table()[name], attributes), inputs, scope)
+
+    def _call(self, called: str, inputs: Sequence[str], scope: str) -> str:
+        local = [self.local(ref) for ref in inputs]
+        key = (called, *local)
         if key not in self._calls:
-            self._add(key, pb.NodeProto(op_type=f"REF::{entry}", input=inputs, domain=scope))
+            self._add(key, pb.NodeProto(op_type=f"REF::{called}", input=local, domain=scope))
         return self._calls[key]
 
+    def local(self, ref: str) -> str:
+        """Returns ``ref`` as this graph knows it: what belongs to another is an argument."""
+        graph, separator, _ = ref.partition(":")
+        # Without a separator it is the name of a function.
+        if graph == self._name or not separator:
+            return ref
+        if ref not in self._captured:
+            self._captured[ref] = self.argument()
+        return self._captured[ref]
+
     def _add(self, key: tuple[Any, ...], node: pb.NodeProto) -> None:
-        node.name = f"{GRAPH}:%{len(self._nodes)}"
+        node.name = f"{self._name}:%{len(self._nodes)}"
         node.output.append(node.name)
         self._nodes.append(node)
         self._calls[key] = node.name
 
     def _primitive(self, primitive: Primitive, attributes: Mapping[str, Any]) -> str:
         key = (primitive.name, *((k, _key(v)) for k, v in sorted(attributes.items())))
-        if key not in self._primitives:
+        primitives = self._shared.primitives
+        if key not in primitives:
             kind = pb.PrimitiveProto.PRIMITIVE
             if primitive.function:
                 kind = pb.PrimitiveProto.PRIMITIVE_FUNCTION
             entry = pb.PrimitiveProto(
-                name=f"{primitive.name}:{len(self._primitives)}",
+                name=f"{primitive.name}:{len(primitives)}",
                 op_type=primitive.name,
                 instance_name="",
                 prim_type=kind,
             )
             entry.attribute.extend(_attribute(k, v) for k, v in sorted(attributes.items()))
-            self._primitives[key] = entry
-        return self._primitives[key].name
+            primitives[key] = entry
+        return primitives[key].name
 
     def write(
         self,
@@ -115,16 +200,14 @@ class GraphWriter:
         Returns:
             Paths of the written files within ``folder``, the graph first.
         """
-        result = self.call("MakeTuple", [ref for _, ref in outputs], {}, "outputs")
-        nodes, used = self._reachable(result)
+        self.finish([ref for _, ref in outputs])
         signature = Signature(tuple(self._inputs), tuple(info for info, _ in outputs))
-        model = self._model(nodes, signature)
-        parameters = {n: a for n, a in self._parameters.items() if f"{GRAPH}:{n}" in used}
+        model = self._model(signature)
+        used = {ref for node in model.graph.node for ref in node.input}
+        parameters = {n: a for n, a in self._shared.parameters.items() if f"{GRAPH}:{n}" in used}
         names = [*parameters, *(info.name for info in self._inputs)]
         if len(set(names)) != len(names):
             raise ConversionError(f"{name}: an input and a weight have the same name; rename one")
-        output = model.graph.output.add(name=result, denotation="Tuple")
-        output.attr_info.type = pb.AttributeProto.TUPLE
         paths = [name]
         if sum(array.nbytes for array in parameters.values()) > inline_limit:
             location = f"{Path(name).stem}_variables/data_0"
@@ -136,17 +219,7 @@ class GraphWriter:
         (folder / name).write_bytes(model.SerializeToString(deterministic=True))
         return paths
 
-    def _reachable(self, result: str) -> tuple[list[pb.NodeProto], set[str]]:
-        used = {result}
-        kept = []
-        for node in reversed(self._nodes):
-            if node.name in used:
-                used.update(node.input)
-                kept.append(node)
-        return kept[::-1], used
-
-    def _model(self, nodes: Sequence[pb.NodeProto], signature: Signature) -> pb.ModelProto:
-        called = {node.op_type for node in nodes}
+    def _model(self, signature: Signature) -> pb.ModelProto:
         model = pb.ModelProto(
             ir_version="1.1",
             producer_name="ascend-migrate",
@@ -156,16 +229,53 @@ class GraphWriter:
             little_endian=True,
             mind_ir_version=3,
         )
-        model.graph.name = GRAPH
-        model.graph.node.extend(nodes)
-        model.primitives.extend(
-            entry for entry in self._primitives.values() if f"REF::{entry.name}" in called
-        )
+        self._fill(model.graph)
         for info in signature.inputs:
             tensor = model.graph.input.add(name=f"{GRAPH}:{info.name}").tensor.add()
             tensor.dims.extend(-1 if size is None else size for size in info.shape)
             tensor.data_type = DATA_TYPES[info.dtype]
+        model.functions.extend(self._functions(model.graph))
+        called = set().union(*map(_mentioned, (model.graph, *model.functions)))
+        model.primitives.extend(
+            entry for entry in self._shared.primitives.values() if entry.name in called
+        )
         return model
+
+    def _fill(self, graph: pb.GraphProto) -> pb.GraphProto:
+        """Writes what the result needs into an empty message, and returns that."""
+        used = {self._result}
+        kept = []
+        for node in reversed(self._nodes):
+            if node.name in used:
+                used.update(node.input)
+                used.add(_callee(node))
+                kept.append(node)
+        graph.name = self._name
+        graph.node.extend(reversed(kept))
+        for argument in self._arguments:
+            graph.input.add(name=argument)
+        output = graph.output.add(name=self._result, denotation="Tuple")
+        output.attr_info.type = pb.AttributeProto.TUPLE
+        return graph
+
+    def _functions(self, graph: pb.GraphProto) -> list[pb.GraphProto]:
+        """Writes the functions that ``graph`` calls, directly or not, in order of creation."""
+        written: dict[str, pb.GraphProto] = {}
+        waiting = [graph]
+        while waiting:
+            for name in _mentioned(waiting.pop()) & self._shared.functions.keys() - written.keys():
+                written[name] = self._shared.functions[name]._fill(pb.GraphProto())
+                waiting.append(written[name])
+        return [written[name] for name in self._shared.functions if name in written]
+
+
+def _callee(node: pb.NodeProto) -> str:
+    return node.op_type.partition("::")[2]
+
+
+def _mentioned(graph: pb.GraphProto) -> set[str]:
+    """Returns the names of all that the nodes take and call."""
+    return {ref for node in graph.node for ref in (*node.input, _callee(node))}
 
 
 def _key(value: Any) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ PURE, SPECIALISED = "pure", "specialised"
 VACUOUS, UNSUPPORTED, REFUSED, WRONG = "vacuous", "unsupported", "refused", "wrong"
 BROKEN = "broken"
 
-_PLUMBING = {"MakeTuple", "TupleGetItem"}
+_PLUMBING = {"MakeTuple", "Partial", "TupleGetItem"}
 """Primitives that compute nothing."""
 
 _BAKED = 64
@@ -63,8 +63,9 @@ def _try(
             return Result(example.name, VACUOUS, "no primitive computes the answer")
         runner = MindSporeRunner(artifact, process=process)
         for inputs, outputs in example.data:
-            fed = [i.name for i in model.graph.input]
             given = dict(zip((i.name for i in example.model.graph.input), inputs, strict=False))
+            # An input that is also an initializer is not given.
+            fed = [i.name for i in model.graph.input if i.name in given]
             found = runner.run({name: np.asarray(given[name]) for name in fed})
             names = [o.name for o in model.graph.output]
             fault = _difference(example, names, outputs, found)
@@ -82,7 +83,8 @@ def _try(
 def _computes(path: Path) -> bool:
     """Whether at least one primitive of the graph computes; the loader prunes what is unused."""
     model = read_model(path)
-    called = {node.op_type.partition("::")[2] for node in model.graph.node}
+    graphs = (model.graph, *model.functions)
+    called = {node.op_type.partition("::")[2] for graph in graphs for node in graph.node}
     return any(p.op_type not in _PLUMBING for p in model.primitives if p.name in called)
 
 

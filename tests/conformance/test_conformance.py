@@ -2,7 +2,6 @@
 
 import onnx
 import pytest
-
 from tests.conformance.categories import EXCLUDED, SECONDARY, category, core_names
 from tests.conformance.run import RESULTS, published
 from tests.conformance.suite import examples

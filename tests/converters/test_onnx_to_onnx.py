@@ -20,7 +20,7 @@ V = RNG.standard_normal((8, 40)).astype(np.float32)
 
 def small_net(opset: int) -> onnx.ModelProto:
     """Conv -> ReduceMean over the picture -> MatMul, with every node unnamed."""
-    axes = {"axes": [2, 3]} if opset < 18 else {}
+    axes: dict[str, Any] = {"axes": [2, 3]} if opset < 18 else {}
     reduced = ["c"] if opset < 18 else ["c", "axes"]
     made = helper.make_graph(
         [
@@ -82,7 +82,7 @@ def test_form_for_atc(tmp_path: Path, out: Path) -> None:
     path = convert(source, out, parent="p").path
     graph = onnx.load(str(path)).graph
     nodes = [node.name for node in graph.node]
-    others = {v.name for v in (*graph.input, *graph.initializer)}
+    others = {v.name for v in graph.input} | {v.name for v in graph.initializer}
     assert all(nodes)
     assert len(set(nodes)) == len(nodes)
     assert not others & set(nodes)

@@ -1,5 +1,6 @@
 """Elementwise arithmetic and activations."""
 
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -113,7 +114,15 @@ def add(context: Context, node: Node) -> Value:
 @operator("Sub", since=(7, 13, 14))
 def sub(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Sub.html."""
-    return _sizes(context, node, "Sub") or binary(context, "Sub", node[0], node[1])
+    return _sizes(context, node, "Sub") or subtract(context, node[0], node[1])
+
+
+def subtract(context: Context, a: Value, b: Value) -> Value:
+    """Subtracts; MindSpore has no kernel for wide unsigned integers, whose bits int64 holds."""
+    if a.dtype not in {"uint32", "uint64"}:
+        return binary(context, "Sub", a, b)
+    left, right = context.cast(a, "int64"), context.cast(b, "int64")
+    return context.cast(binary(context, "Sub", left, right), a.dtype)
 
 
 @operator("Mul", since=(7, 13, 14))
@@ -133,32 +142,32 @@ def div(context: Context, node: Node) -> Value:
         sizes = _sizes(context, node, "FloorDiv")
         if sizes is not None:
             return sizes
-    if a.dtype.startswith("uint"):
-        return binary(context, "FloorDiv", a, b)
-    # floor(|a| / |b|) with the sign of the quotient, all in integers: exact for every value.
-    magnitude = binary(context, "FloorDiv", _abs(context, a), _abs(context, b))
-    sign = binary(context, "Mul", _sign(context, a), _sign(context, b))
-    return binary(context, "Mul", magnitude, sign)
+    return binary(context, "TruncateDiv", a, b)
 
 
-def _abs(context: Context, value: Value) -> Value:
-    return context.emit("Abs", value, dtype=value.dtype, shape=value.shape)
-
-
-def _sign(context: Context, value: Value) -> Value:
-    return context.emit("Sign", value, dtype=value.dtype, shape=value.shape)
-
-
-@operator("Mod", since=(10, 13))
+@operator("Mod", since=(10, 13, 28))
 def mod(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Mod.html: fmod=1 takes the sign of the dividend."""
     a, b = node[0], node[1]
-    if not node.attributes["fmod"]:
-        return binary(context, "FloorMod", a, b)
     if a.floating:
-        return binary(context, "TruncateMod", a, b)
-    magnitude = binary(context, "FloorMod", _abs(context, a), _abs(context, b))
-    return binary(context, "Mul", magnitude, _sign(context, a))
+        rest = binary(context, "TruncateMod", a, b)
+        return rest if node.attributes["fmod"] else _towards_divisor(context, rest, b)
+    if not node.attributes["fmod"] and not a.dtype.startswith("uint"):
+        return binary(context, "FloorMod", a, b)
+    # TruncateMod has no int64, FloorMod no unsigned integers.
+    whole = binary(context, "Mul", binary(context, "TruncateDiv", a, b), b)
+    return subtract(context, a, whole)
+
+
+def _towards_divisor(context: Context, rest: Value, b: Value) -> Value:
+    """Gives a remainder the sign of the divisor; FloorMod does not know infinite ones."""
+    zero = context.like(0, b)
+    sign = context.emit("Sign", b, dtype=b.dtype, shape=b.shape)
+    crossed = binary(context, "Less", binary(context, "Mul", rest, sign), zero, "bool")
+    moved = select(context, crossed, binary(context, "Add", rest, b), rest)
+    below = binary(context, "Less", b, zero, "bool")
+    signed = select(context, below, context.like(-0.0, b), zero)
+    return select(context, binary(context, "Equal", rest, zero, "bool"), signed, moved)
 
 
 @operator("Pow", since=(7, 12, 13, 15))
@@ -199,8 +208,14 @@ def _extreme(primitive: str, sizes: str) -> Lowering:
             found = _sizes(context, node, sizes)
             if found is not None:
                 return found
+        narrow = node[0].dtype == "uint16"
+        if narrow:
+            # Maximum has no kernel for it.
+            wide = tuple(value and context.cast(value, "int32") for value in node.inputs)
+            node = replace(node, inputs=wide)
         result = plain(context, node)
-        return result if isinstance(result, Value) else result[0]
+        result = result if isinstance(result, Value) else result[0]
+        return context.cast(result, "uint16") if narrow else result
 
     return lower
 
@@ -258,7 +273,7 @@ def elu(context: Context, node: Node) -> Value:
     return _where_negative(context, x, negative)
 
 
-@operator("Celu", since=12)
+@operator("Celu", since=(12, 28))
 def celu(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Celu.html."""
     x, alpha = node[0], _number(context, node, "alpha")

@@ -1,8 +1,10 @@
 """Gathering, scattering, ranking and running sums."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ascend_migrate.converters.mindir.context import Context
+from ascend_migrate.converters.mindir.context import Context, known
 from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.operators.shape import vector
 from ascend_migrate.converters.mindir.registry import Node, operator
@@ -67,10 +69,13 @@ def gather_elements(context: Context, node: Node) -> Value:
 
 @operator("GatherND", since=(11, 12, 13))
 def gather_nd(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__GatherND.html: without batch dimensions."""
-    x, indices = node[0], node[1]
-    if node.attributes.get("batch_dims"):
-        raise UnsupportedError("batch_dims other than 0")
+    """https://onnx.ai/onnx/operators/onnx__GatherND.html: batch dimensions are spelt out."""
+    x, indices, batch = node[0], node[1], int(node.attributes.get("batch_dims", 0))
+    if batch:
+        inner = context.dims(indices)[:-1]
+        before = [_coordinate(context, indices, axis, inner) for axis in range(batch)]
+        columns = [context.unsqueeze(item, (item.rank,)) for item in before]
+        indices = context.concat([*columns, indices], -1)
     depth, indices = _nd_indices(context, x, indices)
     shape = (*indices.sizes[:-1], *x.sizes[depth:])
     return context.emit("GatherNd", x, indices, dtype=x.dtype, shape=shape)
@@ -90,25 +95,43 @@ def _nd_indices(context: Context, x: Value, indices: Value) -> tuple[int, Value]
     return depth, select(context, negative, binary(context, "Add", indices, wide), indices)
 
 
+def _coordinate(context: Context, indices: Value, axis: int, sizes: Sequence[Element]) -> Value:
+    """Returns for each index where it stands in its own dimension ``axis``."""
+    shape = (indices.sizes[axis],)
+    place = context.emit("Range", 0, sizes[axis], 1, dtype="int64", shape=shape)
+    column = context.reshape(place, (-1, *(1,) * (len(sizes) - 1 - axis)))
+    return context.cast(context.expand(column, sizes), indices.dtype)
+
+
 @operator("ScatterND", since=(11, 13, 16, 18))
 def scatter_nd(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__ScatterND.html."""
     x, indices, updates = node[0], node[1], node[2]
-    names = {"none": "Update", "add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
-    kind = names[str(node.attributes.get("reduction", "none"))]
+    kind = _REDUCTIONS[str(node.attributes.get("reduction", "none"))]
     _, indices = _nd_indices(context, x, indices)
     return context.emit(f"TensorScatter{kind}", x, indices, updates, dtype=x.dtype, shape=x.shape)
 
 
+_REDUCTIONS = {"none": "Update", "add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
+
+
 def _scatter_elements(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__ScatterElements.html: replaces or adds."""
+    """https://onnx.ai/onnx/operators/onnx__ScatterElements.html: or as a ScatterND."""
     x, indices, updates = node[0], node[1], node[2]
     codes = {"none": 0, "add": 1}
     reduction = str(node.attributes.get("reduction", "none"))
-    if reduction not in codes:
-        raise UnsupportedError(f"reduction={reduction}")
     axis = node.axis(x.rank)
     indices = from_front(context, indices, context.dim(x, axis))
+    if reduction not in codes:
+        sizes = context.dims(indices)
+        places = [
+            indices if other == axis else _coordinate(context, indices, other, sizes)
+            for other in range(x.rank)
+        ]
+        columns = [context.reshape(item, (-1, 1)) for item in places]
+        whole, flat = context.concat(columns, 1), context.reshape(updates, (-1,))
+        name = f"TensorScatter{_REDUCTIONS[reduction]}"
+        return context.emit(name, x, whole, flat, dtype=x.dtype, shape=x.shape)
     return context.emit(
         "TensorScatterElements",
         x,
@@ -125,13 +148,11 @@ operator("ScatterElements", since=(11, 13, 16, 18))(_scatter_elements)
 operator("Scatter", since=9)(_scatter_elements)
 
 
-@operator("OneHot", since=(9, 11))
+@operator("OneHot", since=(9, 11, 28))
 def one_hot(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__OneHot.html: an index beside the range gives all off."""
     indices, values = node[0], node[2]
-    if node[1].constant is None:
-        raise UnsupportedError("depth is computed when the model runs")
-    depth = int(node[1].constant.reshape(-1)[0])
+    depth = context.cast(context.reshape(node[1], ()), "int64")
     axis = int(node.attributes["axis"])
     axis = axis + indices.rank + 1 if axis < 0 else axis
     whole = context.cast(indices, "int64")
@@ -139,11 +160,12 @@ def one_hot(context: Context, node: Node) -> Value:
     whole = select(
         context,
         binary(context, "Less", whole, context.like(0, whole), "bool"),
-        binary(context, "Add", whole, context.like(depth, whole)),
+        binary(context, "Add", whole, depth),
         whole,
     )
-    column = (1,) * axis + (depth,) + (1,) * (indices.rank - axis)
-    numbers = context.constant(np.arange(depth).reshape(column), "int64")
+    (size,) = context.elements(depth)
+    numbers = context.emit("Range", 0, size, 1, dtype="int64", shape=known((size,)))
+    numbers = context.reshape(numbers, (-1, *(1,) * (indices.rank - axis)))
     hit = binary(context, "Equal", context.unsqueeze(whole, (axis,)), numbers, "bool")
     off, on = (
         context.reshape(context.slice(values, 0, index, index + 1), (1,)) for index in (0, 1)
@@ -153,18 +175,16 @@ def one_hot(context: Context, node: Node) -> Value:
 
 @operator("TopK", since=(10, 11, 24))
 def top_k(context: Context, node: Node) -> list[Value]:
-    """https://onnx.ai/onnx/operators/onnx__TopK.html: k must be known."""
-    x, k = node[0], node[1].constant
-    if k is None:
-        raise UnsupportedError("k is computed when the model runs")
-    count, axis = int(k.reshape(-1)[0]), node.axis(x.rank)
+    """https://onnx.ai/onnx/operators/onnx__TopK.html: along the last dimension."""
+    x, axis = node[0], node.axis(node[0].rank)
+    (count,) = context.elements(node[1])
     if not node.attributes.get("largest", 1):
         if not x.floating:
             raise UnsupportedError("largest=0 of integers")
         x = context.emit("Neg", x, dtype=x.dtype, shape=x.shape)
     order = [other for other in range(x.rank) if other != axis] + [axis]
     moved = context.transpose(x, order)
-    shape = (*moved.sizes[:-1], count)
+    shape = (*moved.sizes[:-1], *known((count,)))
     results = [(x.dtype, shape), ("int32", shape)]
     values, indices = context.emit_many("TopK", moved, count, sorted=True, results=results)
     back = [order.index(other) for other in range(x.rank)]
@@ -180,20 +200,3 @@ def non_zero(context: Context, node: Node) -> Value:
     x = node[0]
     rows = context.emit("NonZero", x, dtype="int64", shape=(None, x.rank))
     return context.transpose(rows, (1, 0))
-
-
-@operator("CumSum", since=(11, 14))
-def cumulative_sum(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__CumSum.html."""
-    x, axis = node[0], node[1].constant
-    if axis is None:
-        raise UnsupportedError("axis is computed when the model runs")
-    return context.emit(
-        "CumSum",
-        x,
-        int(axis.reshape(-1)[0]) % x.rank,
-        bool(node.attributes["exclusive"]),
-        bool(node.attributes["reverse"]),
-        dtype=x.dtype,
-        shape=x.shape,
-    )

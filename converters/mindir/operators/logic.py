@@ -91,7 +91,7 @@ def where(context: Context, node: Node) -> Value:
     return select(context, condition, x, y)
 
 
-@operator("Cast", since=(6, 9, 13, 19, 21, 23, 24, 25))
+@operator("Cast", since=(6, 9, 13, 19, 21, 23, 24, 25, 28))
 def cast(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Cast.html: to bool means "is not zero"."""
     code = int(node.attributes["to"])

@@ -1,10 +1,7 @@
-"""Matrix products, convolutions, normalisation, softmax."""
+"""Matrix products and convolutions."""
 
-import numpy as np
-
-from ascend_migrate.converters.mindir.context import Context
+from ascend_migrate.converters.mindir.context import Context, known
 from ascend_migrate.converters.mindir.operators.arithmetic import binary
-from ascend_migrate.converters.mindir.operators.reduce import reduce_axes
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import (
     Element,
@@ -188,15 +185,14 @@ def _conv(
 
 @operator("ConvTranspose", since=(1, 11, 22))
 def conv_transpose(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__ConvTranspose.html: one or two spatial dimensions."""
+    """https://onnx.ai/onnx/operators/onnx__ConvTranspose.html: one to three spatial dimensions."""
     x, w = node[0], node[1]
     kernel = static(w.sizes[2:], "the convolution's weight")
     rank = len(kernel)
-    if rank > 2:  # noqa: PLR2004
+    if rank > 3:  # noqa: PLR2004
         raise UnsupportedError(f"{rank} spatial dimensions")
     strides, dilations = _window(node, kernel)
-    extra = tuple(node.attributes.get("output_padding") or (0,) * rank)
-    pads = _transpose_pads(node, x, (kernel, strides, dilations), extra)
+    pads, extra = _transpose_pads(node, x, (kernel, strides, dilations))
     sizes: list[Element] = []
     for axis in range(rank):
         grown = context.arithmetic("Sub", context.dim(x, axis + 2), 1)
@@ -226,6 +222,8 @@ def _conv_transpose(
     group = int(node.attributes["group"])
     flat = tuple(n for pair in pads for n in pair)
     output = (context.dim(x, 0), outer * group, *sizes)
+    if len(kernel) == 3:  # noqa: PLR2004
+        return _conv_transpose_3d(context, node, tensors, windows, flat, sizes)
     return context.emit(
         "Conv2DTranspose",
         x,
@@ -245,129 +243,64 @@ def _conv_transpose(
     )
 
 
-def _transpose_pads(
-    node: Node, x: Value, windows: _Windows, extra: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
+def _conv_transpose_3d(
+    context: Context,
+    node: Node,
+    tensors: tuple[Value, Value],
+    windows: _Windows,
+    pads: tuple[int, ...],
+    sizes: list[Element],
+) -> Value:
+    x, w = tensors
     kernel, strides, dilations = windows
+    channels = static(w.sizes[:2], "the convolution's weight")
+    group = int(node.attributes["group"])
+    whole = [
+        (size - 1) * stride + (width - 1) * dilation + 1 - pads[2 * i] - pads[2 * i + 1]
+        for i, (size, stride, width, dilation) in enumerate(
+            zip(static(x.sizes[2:], "the input"), strides, kernel, dilations, strict=True)
+        )
+    ]
+    wanted = static(known(sizes), "the result")
+    extra = tuple(a - b for a, b in zip(wanted, whole, strict=True))
+    attributes = {"stride": (1, 1, *strides), "dilation": (1, 1, *dilations)}
+    attributes |= {f"{name}s": value for name, value in attributes.items()}
+    return context.emit(
+        "Conv3DTranspose",
+        x,
+        w,
+        dtype=x.dtype,
+        shape=(x.sizes[0], channels[1] * group, *known(sizes)),
+        in_channel=channels[0],
+        out_channel=channels[1] * group,
+        kernel_size=kernel,
+        pad_mode="pad",
+        pad=pads,
+        pad_list=pads,
+        output_padding=(0, 0, *extra),
+        group=group,
+        groups=group,
+        **attributes,
+    )
+
+
+def _transpose_pads(
+    node: Node, x: Value, windows: _Windows
+) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Returns what is cut before and after each dimension, and what is added behind it."""
+    kernel, strides, dilations = windows
+    extra = tuple(node.attributes.get("output_padding") or (0,) * len(kernel))
     wanted = node.attributes.get("output_shape")
     auto = node.attributes["auto_pad"]
     if wanted is None and auto in {"NOTSET", "VALID"}:
-        return window_pads(node, x.sizes[2:], kernel, strides, dilations)
+        return window_pads(node, x.sizes[2:], kernel, strides, dilations), extra
     sizes = static(x.sizes[2:], "the input of a ConvTranspose with output_shape or auto_pad")
     wanted = wanted or [size * stride for size, stride in zip(sizes, strides, strict=True)]
-    pairs = []
+    pairs, added = [], []
     for i, size in enumerate(sizes):
         full = (size - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 + extra[i]
-        total = max(full - wanted[len(wanted) - len(sizes) + i], 0)
-        small, large = total // 2, total - total // 2
+        total = full - wanted[len(wanted) - len(sizes) + i]
+        small, large = max(total, 0) // 2, max(total, 0) - max(total, 0) // 2
         pairs.append((large, small) if auto != "SAME_UPPER" else (small, large))
-    return tuple(pairs)
-
-
-@operator("BatchNormalization", since=(7, 9, 14, 15))
-def batch_normalization(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__BatchNormalization.html: inference only."""
-    x = node[0]
-    if node.attributes.get("training_mode"):
-        raise UnsupportedError("training_mode=1; export the model in eval mode")
-    # The primitive takes images or rows of channels.
-    image = x
-    if x.rank == 3:  # noqa: PLR2004
-        image = context.unsqueeze(x, (3,))
-    elif x.rank > 4:  # noqa: PLR2004
-        image = context.reshape(x, (*context.dims(x)[:3], -1))
-    channels = (node[1].sizes[0],)
-    results = [(x.dtype, image.shape)] + [(x.dtype, channels)] * 4
-    normal = context.emit_many(
-        "BatchNorm",
-        image,
-        *(node[index] for index in range(1, 5)),
-        False,
-        float(node.attributes["epsilon"]),
-        0.1,
-        NCHW,
-        results=results,
-    )[0]
-    if x.rank == 3:  # noqa: PLR2004
-        return context.squeeze(normal, (3,))
-    return normal if image is x else context.reshape(normal, context.dims(x))
-
-
-@operator("InstanceNormalization", since=(6, 22))
-def instance_normalization(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html."""
-    x = node[0]
-    normal = _normal(context, x, tuple(range(2, x.rank)), float(node.attributes["epsilon"]))
-    column = (-1, *(1,) * (x.rank - 2))
-    scaled = binary(context, "Mul", normal, context.reshape(node[1], column))
-    return binary(context, "Add", scaled, context.reshape(node[2], column))
-
-
-def _normal(context: Context, x: Value, axes: tuple[int, ...], epsilon: float) -> Value:
-    center = binary(context, "Sub", x, reduce_axes(context, "ReduceMean", x, axes, keep=True))
-    square = context.emit("Square", center, dtype=x.dtype, shape=x.shape)
-    variance = reduce_axes(context, "ReduceMean", square, axes, keep=True)
-    shifted = binary(context, "Add", variance, context.like(epsilon, x))
-    scale = context.emit("Rsqrt", shifted, dtype=x.dtype, shape=shifted.shape)
-    return binary(context, "Mul", center, scale)
-
-
-@operator("LayerNormalization", since=17)
-def layer_normalization(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__LayerNormalization.html: the first output only."""
-    x, scale, bias = node[0], node[1], node.optional(2)
-    if node.wants(1) or node.wants(2):
-        raise UnsupportedError("the mean or the inverse deviation is an output")
-    axis = node.axis(x.rank)
-    epsilon = float(node.attributes["epsilon"])
-    if scale.shape != x.sizes[axis:] or (bias is not None and bias.shape != scale.shape):
-        result = binary(context, "Mul", _normal(context, x, _from(axis, x), epsilon), scale)
-        return result if bias is None else binary(context, "Add", result, bias)
-    if bias is None:
-        bias = context.constant(np.zeros(static(scale.sizes, "the scale")), x.dtype)
-    rows = (*x.sizes[:axis], *(1,) * (x.rank - axis))
-    results = [(x.dtype, x.shape), ("float32", rows), ("float32", rows)]
-    found = context.emit_many("LayerNorm", x, scale, bias, axis, axis, epsilon, results=results)
-    return found[0]
-
-
-def _from(axis: int, x: Value) -> tuple[int, ...]:
-    return tuple(range(axis, x.rank))
-
-
-@operator("LpNormalization", since=(1, 22))
-def lp_normalization(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__LpNormalization.html."""
-    x, axis = node[0], node.axis(node[0].rank)
-    one = node.attributes["p"] == 1
-    parts = context.emit("Abs" if one else "Square", x, dtype=x.dtype, shape=x.shape)
-    total = reduce_axes(context, "ReduceSum", parts, (axis,), keep=True)
-    if not one:
-        total = context.emit("Sqrt", total, dtype=x.dtype, shape=total.shape)
-    return binary(context, "RealDiv", x, total)
-
-
-@operator("Softmax", since=13)
-def softmax(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__Softmax.html."""
-    x = node[0]
-    return context.emit("Softmax", x, (node.axis(x.rank),), dtype=x.dtype, shape=x.shape)
-
-
-@operator("LogSoftmax", since=13)
-def log_softmax(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__LogSoftmax.html."""
-    x = node[0]
-    return context.emit("LogSoftmax", x, node.axis(x.rank), dtype=x.dtype, shape=x.shape)
-
-
-@operator("Dropout", since=(7, 10, 12, 13, 22))
-def dropout(context: Context, node: Node) -> list[Value]:
-    """https://onnx.ai/onnx/operators/onnx__Dropout.html: nothing is dropped at inference."""
-    training = node.optional(2)
-    if training is not None and (training.constant is None or bool(training.constant)):
-        raise UnsupportedError("training_mode is not false; export the model in eval mode")
-    if not node.wants(1):
-        return [node[0]]
-    one = context.constant(True, "bool")
-    return [node[0], context.expand(one, context.dims(node[0]))]
+        added.append(extra[i] + max(-total, 0))
+    return tuple(pairs), tuple(added)

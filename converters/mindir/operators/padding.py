@@ -1,5 +1,7 @@
 """Padding."""
 
+import numpy as np
+
 from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import UnsupportedError, Value
@@ -9,6 +11,8 @@ from ascend_migrate.converters.mindir.values import UnsupportedError, Value
 def pad(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Pad.html: negative pads cut."""
     x = node[0]
+    if any(v is not None and v.elements is None for v in (node.optional(1), node.optional(3))):
+        return _at_run_time(context, node)
     pads = node.integers(1, "pads")
     if pads is None:
         raise UnsupportedError("pads are missing")
@@ -27,6 +31,30 @@ def pad(context: Context, node: Node) -> Value:
             x = context.slice(x, axis, -low, stop)
     pairs = [(max(a, 0), max(b, 0)) for a, b in zip(before, after, strict=True)]
     return pad_pairs(context, x, pairs, str(node.attributes["mode"]), value)
+
+
+def _at_run_time(context: Context, node: Node) -> Value:
+    """Pads by amounts, or along axes, that the model computes."""
+    x, mode = node[0], str(node.attributes["mode"])
+    if mode != "constant":
+        raise UnsupportedError(f"mode {mode} with pads that are computed when the model runs")
+    axes = node.optional(3)
+    pairs = context.transpose(context.reshape(context.cast(node[1], "int64"), (2, -1)), (1, 0))
+    if axes is not None:
+        axes, rank = context.cast(axes, "int64"), context.constant(x.rank, "int64")
+        place = context.emit("FloorMod", axes, rank, dtype="int64", shape=axes.shape)
+        place = context.unsqueeze(place, (1,))
+        none = context.constant(np.zeros((x.rank, 2)), "int64")
+        pairs = context.emit(
+            "TensorScatterUpdate", none, place, pairs, dtype="int64", shape=none.shape
+        )
+    # MindSpore begins with the last dimension.
+    turned = context.emit("ReverseV2", pairs, (0,), dtype="int64", shape=pairs.shape)
+    flat = context.reshape(turned, (-1,))
+    fill = node.optional(2) or context.like(0, x)
+    fill = context.reshape(fill, ())
+    shape = (None,) * x.rank
+    return context.emit("PadV3", x, flat, fill, mode="constant", dtype=x.dtype, shape=shape)
 
 
 def pad_pairs(

@@ -6,8 +6,13 @@ from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.operators.nn import NCHW, window_pads
 from ascend_migrate.converters.mindir.operators.padding import pad_pairs
 from ascend_migrate.converters.mindir.operators.reduce import reduce_axes
+from ascend_migrate.converters.mindir.operators.windows import (
+    average_windows,
+    max_windows,
+    max_with_indices,
+)
 from ascend_migrate.converters.mindir.registry import Node, operator
-from ascend_migrate.converters.mindir.values import Shape, UnsupportedError, Value, static
+from ascend_migrate.converters.mindir.values import Shape, Value, static
 
 _VALID = 2
 """MindSpore's enum of padding modes."""
@@ -47,14 +52,12 @@ def global_max_pool(context: Context, node: Node) -> Value:
 
 
 @operator("MaxPool", since=(1, 8, 10, 11, 12, 22))
-def max_pool(context: Context, node: Node) -> Value:
+def max_pool(context: Context, node: Node) -> Value | list[Value]:
     """https://onnx.ai/onnx/operators/onnx__MaxPool.html: padding never wins."""
     if node.wants(1):
-        raise UnsupportedError("the indices are an output")
-    if any(d != 1 for d in node.attributes.get("dilations") or ()):
-        raise UnsupportedError("dilations other than 1")
-    if not node[0].floating:
-        raise UnsupportedError(f"an input of {node[0].dtype}")
+        return max_with_indices(context, node)
+    if _dilated(node) or not node[0].floating:
+        return max_windows(context, node)
     x, windows = _windows(context, node)
     kernel, strides = windows.kernel, windows.strides
     around = [(a, b + c) for (a, b), c in zip(windows.pads, windows.behind, strict=True)]
@@ -87,11 +90,9 @@ def max_pool(context: Context, node: Node) -> Value:
 @operator("AveragePool", since=(1, 7, 10, 11, 19, 22))
 def average_pool(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__AveragePool.html: padding may count or not."""
-    if any(d != 1 for d in node.attributes.get("dilations") or ()):
-        raise UnsupportedError("dilations other than 1")
+    if _dilated(node) or len(node.attributes["kernel_shape"]) > 2:  # noqa: PLR2004
+        return average_windows(context, node)
     x, windows = _windows(context, node)
-    if len(windows.kernel) != 2:  # noqa: PLR2004
-        raise UnsupportedError(f"{len(windows.kernel)} spatial dimensions")
     counted = bool(node.attributes.get("count_include_pad"))
     result = _average(context, _padded(context, x, windows), windows)
     if any(windows.behind) or (any(map(any, windows.pads)) and not counted):
@@ -100,6 +101,10 @@ def average_pool(context: Context, node: Node) -> Value:
         share = _average(context, _padded(context, one, windows, float(counted)), windows)
         result = context.emit("RealDiv", result, share, dtype=x.dtype, shape=result.shape)
     return context.squeeze(result, (2,)) if node[0].rank == 3 else result  # noqa: PLR2004
+
+
+def _dilated(node: Node) -> bool:
+    return any(d != 1 for d in node.attributes.get("dilations") or ())
 
 
 def _average(context: Context, x: Value, windows: _Windows) -> Value:

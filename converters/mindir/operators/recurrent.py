@@ -1,18 +1,26 @@
-"""LSTM, GRU and RNN, written out step by step over a time dimension of fixed size.
+"""LSTM, GRU and RNN, written with the primitives of a single step.
 
 MindSpore has no recurrent primitive that has both a CPU and an Ascend kernel (its ``LSTM`` is GPU
-and CPU only), so a model checked here would not be the model that runs there.
+and CPU only), so a model checked here would not be the model that runs there. A short sequence of
+fixed length is written out step by step; otherwise the steps become a loop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ascend_migrate.converters.mindir.context import Context
+from ascend_migrate.converters.mindir.loops import Loop, Result, repeat
 from ascend_migrate.converters.mindir.operators.arithmetic import binary, tanh
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import UnsupportedError, Value, static
+
+_STEP_NODES = 12
+"""ONNX operators that a step of an LSTM amounts to; decides how long a sequence is written out."""
+
+_PEEPHOLE = 7
+"""Input of LSTM's peephole weights; GRU and RNN have fewer inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +31,17 @@ class _Direction:
         inputs: gates of all time steps that come from the input: [time, batch, gates * hidden].
         recurrent: [gates * hidden, hidden].
         bias: of the recurrent part, [gates * hidden], or None.
-        hidden: initial hidden state, [batch, hidden].
-        cell: initial cell state, or None.
+        states: the initial hidden state, [batch, hidden], and for an LSTM the initial cell.
     """
 
     inputs: Value
     recurrent: Value
     bias: Value | None
-    hidden: Value
-    cell: Value | None
+    states: tuple[Value, ...]
 
 
-_State = tuple[Value, Value | None]
-_Step = Callable[[Value, _Direction, _State], _State]
-
-
-_PEEPHOLE = 7
-"""Input of LSTM's peephole weights; GRU and RNN have fewer inputs."""
+_Step = Callable[[Context, Value, _Direction, Sequence[Value]], tuple[Value, ...]]
+"""From the gates of one time step and the states before it to the states after it."""
 
 
 def _check(node: Node, *activations: str) -> None:
@@ -76,11 +78,12 @@ def _state(context: Context, value: Value | None, index: int, x: Value, hidden: 
     return context.squeeze(context.slice(value, 0, index, index + 1), (0,))
 
 
-def _direction(context: Context, node: Node, index: int, gates: int) -> _Direction:
+def _direction(
+    context: Context, node: Node, index: int, gates: int, *, backwards: bool
+) -> _Direction:
     x, hidden = node[0], int(static(node[2].sizes, "the recurrent weight")[-1])
     w, r = _part(context, node[1], index), _part(context, node[2], index)
-    time, width = static(x.sizes[:1], "the sequence")[0], context.dim(x, 2)
-    rows = context.reshape(x, (-1, width))
+    rows = context.reshape(x, (-1, context.dim(x, 2)))
     flat = context.emit("MatMul", rows, w, False, True, dtype=x.dtype, shape=(None, gates * hidden))
     bias = node.optional(3)
     recurrent_bias = None
@@ -88,45 +91,53 @@ def _direction(context: Context, node: Node, index: int, gates: int) -> _Directi
         both = _part(context, bias, index)
         flat = binary(context, "Add", flat, context.slice(both, 0, 0, gates * hidden))
         recurrent_bias = context.slice(both, 0, gates * hidden, 2 * gates * hidden)
-    inputs = context.reshape(flat, (time, context.dim(x, 1), gates * hidden))
-    start = _state(context, node.optional(5), index, x, hidden)
-    cell = _state(context, node.optional(6), index, x, hidden) if node.op_type == "LSTM" else None
-    return _Direction(inputs, r, recurrent_bias, start, cell)
+    inputs = context.reshape(flat, (*context.dims(x)[:2], gates * hidden))
+    given = [node.optional(5), node.optional(6)][: 2 if node.op_type == "LSTM" else 1]
+    states = tuple(_state(context, value, index, x, hidden) for value in given)
+    return _Direction(_reversed(context, inputs, backwards), r, recurrent_bias, states)
 
 
-def _unroll(context: Context, node: Node, gates: int, step: _Step) -> list[Value]:
-    x = node[0]
-    time = static(x.sizes[:1], "the sequence")[0]
-    kind = str(node.attributes["direction"])
-    count = 2 if kind == "bidirectional" else 1
-    columns: list[list[Value]] = [[] for _ in range(time)]
-    last: list[_State] = []
-    for index in range(count):
-        direction = _direction(context, node, index, gates)
-        state: _State = (direction.hidden, direction.cell)
+def _reversed(context: Context, value: Value, backwards: bool) -> Value:
+    if not backwards:
+        return value
+    return context.emit("ReverseV2", value, (0,), dtype=value.dtype, shape=value.shape)
+
+
+def _run(context: Context, node: Node, gates: int, step: _Step) -> list[Value]:
+    """Returns the hidden states of all steps, the last hidden states and the last cells."""
+    kind = node.attributes["direction"]
+    columns, ends = [], []
+    for index in range(2 if kind == "bidirectional" else 1):
         backwards = kind == "reverse" or index == 1
-        for t in reversed(range(time)) if backwards else range(time):
-            taken = context.squeeze(context.slice(direction.inputs, 0, t, t + 1), (0,))
-            state = step(taken, direction, state)
-            columns[t].append(state[0])
-        last.append(state)
-    results = [_sequence(context, columns)] if node.wants(0) else [x]
-    results.append(_stack(context, [hidden for hidden, _ in last]))
-    results.append(_stack(context, [cell for _, cell in last if cell is not None] or [last[0][0]]))
-    return results
+        direction = _direction(context, node, index, gates, backwards=backwards)
+        column, last = _over_time(context, direction, step)
+        columns.append(context.unsqueeze(_reversed(context, column, backwards), (1,)))
+        ends.append([context.unsqueeze(state, (0,)) for state in last])
+    joined = [context.concat(states, 0) for states in zip(*ends, strict=True)]
+    return [context.concat(columns, 1), *joined]
 
 
-def _sequence(context: Context, columns: list[list[Value]]) -> Value:
-    """Joins the hidden states to [time, directions, batch, hidden]."""
-    flat = [context.unsqueeze(item, (0,)) for column in columns for item in column]
-    joined = context.concat(flat, 0)
-    first = columns[0][0]
-    sizes = (len(columns), len(columns[0]), *context.dims(first))
-    return context.reshape(joined, sizes)
+def _over_time(
+    context: Context, direction: _Direction, step: _Step
+) -> tuple[Value, Sequence[Value]]:
+    """Returns the hidden states along the time, and the last states."""
+    inputs, hidden = direction.inputs, direction.states[0]
 
+    def trip(inner: Context, index: Value, going: Value, given: Sequence[Value]) -> Result:
+        shape = inputs.sizes[1:]
+        taken = inner.emit("Gather", inputs, index, 0, 0, dtype=inputs.dtype, shape=shape)
+        states = step(inner, taken, direction, given)
+        return going, list(states), [states[0]]
 
-def _stack(context: Context, values: list[Value]) -> Value:
-    return context.concat([context.unsqueeze(value, (0,)) for value in values], 0)
+    time = context.dim(inputs, 0)
+    trips = Value("time", "int64", (), elements=(time,))
+    if isinstance(time, int):
+        trips = context.constant(time, "int64")
+    always = context.constant(True, "bool")
+    rows = ((hidden.dtype, hidden.shape),)
+    loop = Loop(trip, _STEP_NODES, trips, always, direction.states, rows)
+    last, (column,) = repeat(context, loop)
+    return column, last
 
 
 def _affine(context: Context, x: Value, weight: Value, bias: Value | None) -> Value:
@@ -149,52 +160,68 @@ def _gates(context: Context, x: Value, count: int) -> tuple[Value, ...]:
 def lstm(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__LSTM.html: gates in the order i, o, f, c."""
     _check(node, "Sigmoid", "Tanh", "Tanh")
+    return _run(context, node, 4, _lstm_step)
 
-    def step(taken: Value, direction: _Direction, state: _State) -> _State:
-        hidden, cell = state
-        assert cell is not None  # noqa: S101 - narrows the type
-        mixed = _affine(context, hidden, direction.recurrent, direction.bias)
-        i, o, f, c = _gates(context, binary(context, "Add", taken, mixed), 4)
-        i, o, f = (_apply(context, "Sigmoid", gate) for gate in (i, o, f))
-        fresh = binary(context, "Mul", i, tanh(context, c))
-        cell = binary(context, "Add", binary(context, "Mul", f, cell), fresh)
-        return binary(context, "Mul", o, tanh(context, cell)), cell
 
-    return _unroll(context, node, 4, step)
+def _lstm_step(
+    context: Context, taken: Value, direction: _Direction, states: Sequence[Value]
+) -> tuple[Value, ...]:
+    hidden, cell = states
+    mixed = _affine(context, hidden, direction.recurrent, direction.bias)
+    i, o, f, c = _gates(context, binary(context, "Add", taken, mixed), 4)
+    i, o, f = (_apply(context, "Sigmoid", gate) for gate in (i, o, f))
+    fresh = binary(context, "Mul", i, tanh(context, c))
+    cell = binary(context, "Add", binary(context, "Mul", f, cell), fresh)
+    return binary(context, "Mul", o, tanh(context, cell)), cell
 
 
 @operator("GRU", since=(7, 14, 22))
 def gru(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__GRU.html: gates in the order z, r, h."""
     _check(node, "Sigmoid", "Tanh")
-    reset_after = bool(node.attributes["linear_before_reset"])
+    mix = _reset_after if node.attributes["linear_before_reset"] else _reset_before
 
-    def step(taken: Value, direction: _Direction, state: _State) -> _State:
-        hidden = state[0]
-        xz, xr, xh = _gates(context, taken, 3)
-        size = static(hidden.sizes[1:], "the hidden state")[0]
-        if reset_after:
-            hz, hr, hh = _gates(
-                context, _affine(context, hidden, direction.recurrent, direction.bias), 3
-            )
-            r = _apply(context, "Sigmoid", binary(context, "Add", xr, hr))
-            inner = binary(context, "Mul", r, hh)
-        else:
-            upper = context.slice(direction.recurrent, 0, 0, 2 * size)
-            lower = context.slice(direction.recurrent, 0, 2 * size, 3 * size)
-            bias = direction.bias
-            first = None if bias is None else context.slice(bias, 0, 0, 2 * size)
-            rest = None if bias is None else context.slice(bias, 0, 2 * size, 3 * size)
-            hz, hr = _gates(context, _affine(context, hidden, upper, first), 2)
-            r = _apply(context, "Sigmoid", binary(context, "Add", xr, hr))
-            inner = _affine(context, binary(context, "Mul", r, hidden), lower, rest)
-        z = _apply(context, "Sigmoid", binary(context, "Add", xz, hz))
-        h = tanh(context, binary(context, "Add", xh, inner))
-        kept = binary(context, "Mul", z, hidden)
-        share = binary(context, "Sub", context.like(1, z), z)
-        return binary(context, "Add", binary(context, "Mul", share, h), kept), None
+    def step(
+        inner: Context, taken: Value, direction: _Direction, states: Sequence[Value]
+    ) -> tuple[Value, ...]:
+        hidden = states[0]
+        z, h = mix(inner, _gates(inner, taken, 3), direction, hidden)
+        kept = binary(inner, "Mul", z, hidden)
+        share = binary(inner, "Sub", inner.like(1, z), z)
+        return (binary(inner, "Add", binary(inner, "Mul", share, tanh(inner, h)), kept),)
 
-    return _unroll(context, node, 3, step)[:2]
+    return _run(context, node, 3, step)
+
+
+def _reset_after(
+    context: Context, taken: Sequence[Value], direction: _Direction, hidden: Value
+) -> tuple[Value, Value]:
+    """Resets what the recurrent weights made of the hidden state (PyTorch)."""
+    xz, xr, xh = taken
+    mixed = _affine(context, hidden, direction.recurrent, direction.bias)
+    hz, hr, hh = _gates(context, mixed, 3)
+    z = _apply(context, "Sigmoid", binary(context, "Add", xz, hz))
+    r = _apply(context, "Sigmoid", binary(context, "Add", xr, hr))
+    return z, binary(context, "Add", xh, binary(context, "Mul", r, hh))
+
+
+def _reset_before(
+    context: Context, taken: Sequence[Value], direction: _Direction, hidden: Value
+) -> tuple[Value, Value]:
+    """Resets the hidden state before the recurrent weights see it (Keras)."""
+    xz, xr, xh = taken
+    size = static(hidden.sizes[1:], "the hidden state")[0]
+    weights, bias = direction.recurrent, direction.bias
+
+    def of(value: Value, start: int, stop: int) -> Value:
+        return context.slice(value, 0, start * size, stop * size)
+
+    first, rest = (None, None) if bias is None else (of(bias, 0, 2), of(bias, 2, 3))
+    hz, hr = _gates(context, _affine(context, hidden, of(weights, 0, 2), first), 2)
+    z = _apply(context, "Sigmoid", binary(context, "Add", xz, hz))
+    r = _apply(context, "Sigmoid", binary(context, "Add", xr, hr))
+    reset = binary(context, "Mul", r, hidden)
+    return z, binary(context, "Add", xh, _affine(context, reset, of(weights, 2, 3), rest))
 
 
 @operator("RNN", since=(7, 14, 22))
@@ -205,9 +232,11 @@ def rnn(context: Context, node: Node) -> list[Value]:
         raise UnsupportedError(f"activation {kind}")
     _check(node, kind)
 
-    def step(taken: Value, direction: _Direction, state: _State) -> _State:
-        mixed = _affine(context, state[0], direction.recurrent, direction.bias)
-        total = binary(context, "Add", taken, mixed)
-        return tanh(context, total) if kind == "Tanh" else _apply(context, "ReLU", total), None
+    def step(
+        inner: Context, taken: Value, direction: _Direction, states: Sequence[Value]
+    ) -> tuple[Value, ...]:
+        mixed = _affine(inner, states[0], direction.recurrent, direction.bias)
+        total = binary(inner, "Add", taken, mixed)
+        return (tanh(inner, total) if kind == "Tanh" else _apply(inner, "ReLU", total),)
 
-    return _unroll(context, node, 1, step)[:2]
+    return _run(context, node, 1, step)

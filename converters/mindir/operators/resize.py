@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ascend_migrate.converters.mindir.context import Context, known
 from ascend_migrate.converters.mindir.operators.nn import matrices
+from ascend_migrate.converters.mindir.operators.resize_general import resize_at_run_time
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.resample import GRIDS, Line, nearest, weights
 from ascend_migrate.converters.mindir.values import Dim, Element, Shape, UnsupportedError, Value
@@ -15,9 +16,9 @@ _IMAGE = 4
 @operator("Resize", since=(11, 13, 18, 19))
 def resize(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Resize.html."""
-    x, grid = node[0], node.attributes["coordinate_transformation_mode"]
-    if node.attributes.get("antialias") or node.attributes.get("axes") or grid not in GRIDS:
-        raise UnsupportedError(f"antialias, axes, or coordinate_transformation_mode={grid}")
+    x = node[0]
+    if _at_run_time(node):
+        return resize_at_run_time(context, node)
     target, factors = _target(context, node)
     lines = [_line(*item) for item in zip(x.sizes, target, factors, strict=True)]
     # A factor may also move the positions where rounding leaves the size as it was.
@@ -30,9 +31,23 @@ def resize(context: Context, node: Node) -> Value:
     rounded = any(line is not None and line.rounded for line in lines)
     if native and not rounded and x.rank in {_IMAGE - 1, _IMAGE} and min(changed, default=0) > 1:
         return _image(context, x, target, native)
+    if any(lines[axis] is None for axis in changed):
+        return resize_at_run_time(context, node)
     for axis in changed:
         x = _along(context, node, x, axis, lines[axis])
     return x
+
+
+def _at_run_time(node: Node) -> bool:
+    """Whether how to resize depends on what the model computes, or on MindSpore's least."""
+    if node.attributes["coordinate_transformation_mode"] not in GRIDS or node.attributes.get(
+        "axes"
+    ):
+        return True
+    sizes, scales = node.optional(3), node.optional(2)
+    if sizes is None or sizes.shape == (0,):
+        return scales is None or scales.constant is None
+    return bool(node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch")
 
 
 def _target(context: Context, node: Node) -> tuple[tuple[Element, ...], tuple[float | None, ...]]:
@@ -40,8 +55,6 @@ def _target(context: Context, node: Node) -> tuple[tuple[Element, ...], tuple[fl
     x = node[0]
     scales, sizes = node.optional(2), node.optional(3)
     if sizes is not None and sizes.shape != (0,):
-        if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-            raise UnsupportedError("keep_aspect_ratio_policy other than stretch")
         target = context.elements(sizes)
         pairs = zip(target, x.sizes, strict=True)
         return target, tuple(_factor(after, before) for after, before in pairs)
@@ -87,6 +100,8 @@ def _native(
         repeats = whole and grid.endswith("half_pixel") and rounding.startswith("round")
         floors = grid == "asymmetric" and rounding == "floor"
         return ("ResizeNearestNeighbor", False, False) if repeats or floors else None
+    if node.attributes.get("antialias") and not all(f is not None and f >= 1 for f in factors):
+        return None
     # Bicubic kernels take their coefficients from a table, and are wrong by 1e-3.
     if node.attributes["mode"] == "cubic":
         return None
@@ -135,7 +150,7 @@ def _along(context: Context, node: Node, x: Value, axis: int, line: Line | None)
     return context.transpose(product, [order.index(other) for other in range(x.rank)])
 
 
-@operator("DepthToSpace", since=(1, 11, 13))
+@operator("DepthToSpace", since=(1, 11, 13, 28))
 def depth_to_space(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__DepthToSpace.html: both orders."""
     x, block = node[0], int(node.attributes["blocksize"])
@@ -151,14 +166,15 @@ def depth_to_space(context: Context, node: Node) -> Value:
     return context.reshape(moved, (batch, inner, tall, wide))
 
 
-@operator("SpaceToDepth", since=(1, 13))
+@operator("SpaceToDepth", since=(1, 13, 28))
 def space_to_depth(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__SpaceToDepth.html."""
+    """https://onnx.ai/onnx/operators/onnx__SpaceToDepth.html: both orders."""
     x, block = node[0], int(node.attributes["blocksize"])
     batch, depth, height, width = context.dims(x)
     low, narrow = (context.arithmetic("FloorDiv", size, block) for size in (height, width))
     split = context.reshape(x, (batch, depth, low, block, narrow, block))
-    moved = context.transpose(split, (0, 3, 5, 1, 2, 4))
+    crd = node.attributes.get("mode", "DCR") == "CRD"
+    moved = context.transpose(split, (0, 1, 3, 5, 2, 4) if crd else (0, 3, 5, 1, 2, 4))
     return context.reshape(
         moved, (batch, context.arithmetic("Mul", depth, block * block), low, narrow)
     )

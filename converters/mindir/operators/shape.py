@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import numpy_helper
 
-from ascend_migrate.converters.mindir.context import Context, known
+from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import (
@@ -41,14 +41,25 @@ def size(context: Context, node: Node) -> Value:
 @operator("Reshape", since=(5, 13, 14, 19, 21, 23, 24, 25))
 def reshape(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Reshape.html: 0 copies a size unless allowzero."""
-    x = node[0]
-    target = list(context.elements(node[1]))
+    x, wanted = node[0], node[1]
+    if wanted.elements is None and not node.attributes.get("allowzero"):
+        wanted = _copied(context, x, wanted)
+    target = list(context.elements(wanted))
     if not node.attributes.get("allowzero"):
         target = [context.dim(x, i) if item == 0 else item for i, item in enumerate(target)]
     if x.elements is not None and len(target) <= 1:
         # A vector of sizes stays one; its elements are not moved.
         return Value(node.name, "int64", (len(x.elements),) * len(target), elements=x.elements)
     return context.reshape(x, target)
+
+
+def _copied(context: Context, x: Value, wanted: Value) -> Value:
+    """Puts the input's sizes where the model computes a 0."""
+    (count,) = static(wanted.sizes, "the shape of a Reshape")
+    sizes = (*context.dims(x), *(0,) * count)[:count]
+    own = Value(wanted.name, "int64", (count,), elements=sizes)
+    none = binary(context, "Equal", wanted, context.like(0, wanted), "bool")
+    return select(context, none, own, wanted)
 
 
 @operator("Flatten", since=(1, 9, 11, 13, 21, 23, 24, 25))
@@ -77,7 +88,12 @@ def transpose(context: Context, node: Node) -> Value:
 @operator("Squeeze", since=(1, 11, 13, 21, 23, 24, 25))
 def squeeze(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Squeeze.html."""
-    x, axes = node[0], node.integers(1, "axes")
+    x, given = node[0], node.optional(1)
+    if given is not None and given.elements is None:
+        numbers = context.elements(given)
+        shape = (None,) * (x.rank - len(numbers))
+        return context.emit("Squeeze", x, numbers, dtype=x.dtype, shape=shape)
+    axes = node.integers(1, "axes")
     if axes is None:
         sizes = static(x.sizes, "the input of a Squeeze without axes")
         axes = tuple(axis for axis, item in enumerate(sizes) if item == 1)
@@ -89,12 +105,28 @@ def squeeze(context: Context, node: Node) -> Value:
 @operator("Unsqueeze", since=(1, 11, 13, 21, 23, 24, 25))
 def unsqueeze(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Unsqueeze.html."""
-    x, axes = node[0], node.integers(1, "axes")
+    x, given = node[0], node.optional(1)
+    if given is not None and given.elements is None:
+        return _unsqueeze_at_run_time(context, x, given)
+    axes = node.integers(1, "axes")
     if axes is None:
         raise UnsupportedError("axes are missing")
     if x.elements is not None and x.shape == () and len(axes) == 1:
         return Value(node.name, "int64", (1,), elements=x.elements)
     return context.unsqueeze(x, axes)
+
+
+def _unsqueeze_at_run_time(context: Context, x: Value, axes: Value) -> Value:
+    """Inserts dimensions in the order of the result, which the axes need not be in."""
+    (count,) = static(axes.sizes, "the axes")
+    rank = context.constant(x.rank + count, "int64")
+    places = context.emit("FloorMod", axes, rank, dtype="int64", shape=(count,))
+    results = [("int64", (count,)), ("int32", (count,))]
+    ordered = context.emit_many("Sort", places, axis=-1, descending=False, results=results)[0]
+    for place in context.elements(ordered):
+        shape = (None,) * (x.rank + 1)
+        x = context.emit("ExpandDims", x, place, dtype=x.dtype, shape=shape)
+    return x
 
 
 @operator("Concat", since=(4, 11, 13))
@@ -180,17 +212,6 @@ def constant_of_shape(context: Context, node: Node) -> Value:
     target = context.elements(node[0])
     one = constant(node.name, fill.reshape((1,) * len(target)))
     return context.expand(one, target)
-
-
-@operator("Range", since=11)
-def range_(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__Range.html."""
-    start, limit, step = node[0], node[1], node[2]
-    if start.dtype != "int64":
-        raise UnsupportedError(f"bounds of type {start.dtype} computed when the model runs")
-    (first,), (last,), (delta,) = (context.elements(item) for item in (start, limit, step))
-    size = known((last,))[0] if first == 0 and delta == 1 else None
-    return context.emit("Range", first, last, delta, dtype="int64", shape=(size,))
 
 
 @operator("Trilu", since=14)

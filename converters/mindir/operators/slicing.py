@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from ascend_migrate.converters.mindir.context import Context
+from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.operators.shape import vector
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import Element, Scalar, UnsupportedError, Value
@@ -13,8 +14,11 @@ from ascend_migrate.converters.mindir.values import Element, Scalar, Unsupported
 @operator("Split", since=(2, 11, 13, 18))
 def split(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__Split.html: the last part may be smaller."""
-    x, axis = node[0], node.axis(node[0].rank)
-    sizes, whole, count = node.integers(1, "split"), x.sizes[axis], len(node.outputs)
+    x, axis, given = node[0], node.axis(node[0].rank), node.optional(1)
+    whole, count = x.sizes[axis], len(node.outputs)
+    if given is not None and given.elements is None:
+        return _parts_at_run_time(context, x, axis, context.elements(given))
+    sizes = node.integers(1, "split")
     if sizes is None:
         if not isinstance(whole, int):
             return _equal_parts(context, x, axis, count)
@@ -34,6 +38,15 @@ def split(context: Context, node: Node) -> list[Value]:
     ]
 
 
+def _parts_at_run_time(
+    context: Context, x: Value, axis: int, sizes: tuple[Element, ...]
+) -> list[Value]:
+    edges: list[Element] = [0]
+    for size in sizes:
+        edges.append(context.arithmetic("Add", edges[-1], size))
+    return [context.slice(x, axis, start, stop) for start, stop in pairwise(edges)]
+
+
 def _equal_parts(context: Context, x: Value, axis: int, count: int) -> list[Value]:
     whole = context.dim(x, axis)
     rounded = context.arithmetic("Add", whole, count - 1)
@@ -51,12 +64,44 @@ def slice_(context: Context, node: Node) -> Value:
         ends: tuple[Element, ...] = tuple(node.attributes["ends"])
         axes, steps = tuple(node.attributes.get("axes") or range(len(starts))), (1,) * len(starts)
     else:
+        if any(value is not None and value.elements is None for value in node.inputs[3:]):
+            return _at_run_time(context, node)
         starts, ends = context.elements(node[1]), context.elements(node[2])
         axes = node.integers(3, "axes") or tuple(range(len(starts)))
         steps = node.integers(4, "steps") or (1,) * len(starts)
     if x.elements is not None and x.rank == 1 and all(_fixed(v) for v in (*starts, *ends)):
         return vector(node, x.elements[slice(*map(_number, (starts[0], ends[0], steps[0])))])
     return _slice(context, x, axes, list(zip(starts, ends, steps, strict=True)))
+
+
+def _at_run_time(context: Context, node: Node) -> Value:
+    """Slices along axes, or by steps, that the model computes: bounds for every dimension."""
+    x, axes, steps = node[0], node.optional(3), node.optional(4)
+    rank = x.rank
+    if axes is None:
+        axes = context.constant(np.arange(len(context.elements(node[1]))), "int64")
+    axes = context.cast(axes, "int64")
+    place = context.emit(
+        "FloorMod", axes, context.constant(rank, "int64"), dtype="int64", shape=axes.shape
+    )
+    place = context.unsqueeze(place, (1,))
+    vectors = []
+    for value, default in ((node[1], 0), (node[2], _FAR), (steps, 1)):
+        whole = context.constant(np.full(rank, default), "int64")
+        if value is not None:
+            part = context.cast(value, "int64")
+            whole = context.emit(
+                "TensorScatterUpdate", whole, place, part, dtype="int64", shape=(rank,)
+            )
+        vectors.append(whole)
+    begin, end, step = vectors
+    # MindSpore clamps what lies past the end, but not where it begins to go backwards.
+    last = Value(node.name, "int64", (rank,), elements=context.dims(x))
+    last = binary(context, "Sub", last, context.constant(1, "int64"))
+    backwards = binary(context, "Less", step, context.constant(0, "int64"), "bool")
+    begin = select(context, backwards, binary(context, "Minimum", begin, last), begin)
+    bounds = [context.elements(bound) for bound in (begin, end, step)]
+    return context.emit("StridedSlice", x, *bounds, dtype=x.dtype, shape=(None,) * rank)
 
 
 def _fixed(element: Element) -> bool:
