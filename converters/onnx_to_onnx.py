@@ -16,6 +16,7 @@ from ascend_migrate.converters.onnx_weights import (
     write_model,
     write_weights,
 )
+from ascend_migrate.converters.quiet import quiet
 from ascend_migrate.pipeline.dtypes import BY_ONNX
 from ascend_migrate.pipeline.errors import ConversionError, SourceError
 from ascend_migrate.pipeline.inputs import InputSpec
@@ -69,9 +70,11 @@ def convert(
         faults = input_faults(inputs, declared(model))
         if faults:
             raise ConversionError(f"{source}: does not have the inputs given: {'; '.join(faults)}")
-        fix_inputs(model, inputs)
-    lower_opset(model, opset)
-    shape_for_atc(model)
+    with quiet():
+        if inputs:
+            fix_inputs(model, inputs)
+        lower_opset(model, opset)
+        shape_for_atc(model)
     weights = into / WEIGHTS_FILE
     write_weights(model, weights)
     files, written = write_model(model, into, weights=weights)

@@ -232,8 +232,18 @@ def check_model(path: Path) -> None:
         states.RuntimeException,
     ) as error:
         raise ConversionError(
-            f"{path.name}: the converted graph does not load: {one_line(error)}"
+            f"{path.name}: the converted graph does not load: {one_line(error)}{_advice(path)}"
         ) from None
+
+
+def _advice(path: Path) -> str:
+    graph = onnx.load(str(path), load_external_data=False).graph
+    if all(tensor.data_type != onnx.TensorProto.BFLOAT16 for tensor in graph.initializer):
+        return ""
+    return (
+        "; few ONNX operators take bfloat16: give the model float32 weights, which hold every "
+        "bfloat16 exactly"
+    )
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:

@@ -1,11 +1,7 @@
 """torch.export with the declared dimensions kept dynamic, or an error that names the dimension."""
 
-import io
-import logging
 import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.dtypes import torch_dtype
@@ -19,23 +15,6 @@ if TYPE_CHECKING:
 _REASON_LENGTH = 300
 _EXAMPLE_FROM = 3
 """Example sizes start above 2, so that an example never equals the frequent constants 1 and 2."""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences the exporters, which print, warn and log on success."""
-    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir", "torch.onnx")]
-    levels = [logger.level for logger in loggers]
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 def capture(
@@ -179,6 +158,12 @@ def _refusal(error: BaseException, baked: Sequence[str]) -> ConversionError:
         return ConversionError(
             f"dynamic dimension(s) {', '.join(baked)} would be fixed by the model "
             f"({reason_of(error)}); declare one size, or remove what depends on it in the model"
+        )
+    guards = _unproved(str(error))
+    if guards:
+        return ConversionError(
+            f"the model cannot take every declared size: {'; '.join(guards)}; narrow the range of "
+            "the dimension"
         )
     return ConversionError(
         f"torch.export cannot trace the model: {reason_of(error)}; control flow and shapes "

@@ -13,7 +13,8 @@ from ascend_migrate.converters.onnx_folding import fold_constants
 from ascend_migrate.converters.onnx_for_atc import shape_for_atc
 from ascend_migrate.converters.onnx_opset import lower_opset
 from ascend_migrate.converters.onnx_weights import CHECKPOINT_NAME, write_model
-from ascend_migrate.converters.torch_capture import capture, quiet, reason_of
+from ascend_migrate.converters.quiet import quiet
+from ascend_migrate.converters.torch_capture import capture, reason_of
 from ascend_migrate.pipeline.errors import ConversionError
 from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.model_call import called_by_name, output_names
@@ -58,13 +59,13 @@ def convert(
     with quiet():
         program, notes = capture(model, inputs, keywords=keywords)
         graph, lost = _translate(program)
-    hide_what_is_masked(graph)
-    _name_inputs(graph, program, inputs)
-    _name_outputs(graph, program)
-    _name_dims(graph, inputs)
-    fold_constants(graph)
-    lower_opset(graph, opset)
-    shape_for_atc(graph)
+        hide_what_is_masked(graph)
+        _name_inputs(graph, program, inputs)
+        _name_outputs(graph, program)
+        _name_dims(graph, inputs)
+        fold_constants(graph)
+        lower_opset(graph, opset)
+        shape_for_atc(graph)
     files, written = write_model(graph, into, weights=weights)
     return Artifact.of(Form.ONNX, into, files, parent=parent, notes=[*notes, *lost, *written])
 
