@@ -15,12 +15,14 @@ from pathlib import Path
 
 from tests.conformance.attempt import REFUSED, Result, attempt
 from tests.conformance.categories import EXCLUDED, category
+from tests.conformance.page import page
 from tests.conformance.suite import Example, examples
 
 from ascend_migrate.pipeline.errors import MigrationError
 from ascend_migrate.validators.mindspore_process import MindSporeProcess
 
 RESULTS = Path(__file__).with_name("results.json")
+PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 _FRESH_AFTER = 150
 """Graphs after which a worker's MindSpore is started anew: it never gives memory back."""
 
@@ -53,13 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.write:
         table = {r.name: [categories[r.name], r.outcome, r.note] for r in results}
         RESULTS.write_text(json.dumps(table, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+        PAGE.write_text(page(published(RESULTS)), encoding="utf-8")
     return 0
 
 
-def published(path: Path) -> dict[str, Result]:
-    """Reads the results of the last whole run, by test."""
+def published(path: Path) -> dict[str, tuple[str, Result]]:
+    """Reads the results of the last whole run: category and result by test."""
     table = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Result(name, outcome, note) for name, (_, outcome, note) in table.items()}
+    return {
+        name: (kind, Result(name, outcome, note)) for name, (kind, outcome, note) in table.items()
+    }
 
 
 def _parallel(suite: str, names: Sequence[str], workers: int) -> list[Result]:
