@@ -18,13 +18,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from ascend_migrate.pipeline.errors import CheckError, ToolchainError
 from ascend_migrate.pipeline.mindir_format import TensorInfo
+from ascend_migrate.validators.closing import Closing
 
 _MODULE = "ascend_migrate.validators.mindspore_worker"
 _MESSAGE_LIMIT = 400
@@ -32,7 +32,7 @@ _MESSAGE_LIMIT = 400
 stacks are longer."""
 
 
-class MindSporeProcess:
+class MindSporeProcess(Closing):
     """One MindSpore process that holds any number of graphs.
 
     Args:
@@ -68,17 +68,6 @@ class MindSporeProcess:
             )
         os.close(read)
         os.close(write)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def load(self, path: Path, inputs: Sequence[TensorInfo]) -> str:
         """Loads a .mindir file and returns the key of the graph.

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -12,13 +10,14 @@ from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import CheckError
 from ascend_migrate.pipeline.mindir_format import TensorInfo, read_signature
 from ascend_migrate.pipeline.records import Artifact
+from ascend_migrate.validators.closing import Closing
 from ascend_migrate.validators.mindspore_process import MindSporeProcess, first_paragraph
 
 _VAGUE = "Load MindIR failed|null AbstractBasePtr|The MindIR file is invalid|Error:$"
 """Messages that name no cause; the cause is in MindSpore's log at GLOG_v=2."""
 
 
-class MindSporeRunner:
+class MindSporeRunner(Closing):
     """One MindIR graph, loaded once and run as often as wanted.
 
     Args:
@@ -55,17 +54,6 @@ class MindSporeRunner:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the process, unless it is shared."""

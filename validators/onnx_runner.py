@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +10,14 @@ from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 from ascend_migrate.pipeline.errors import CheckError
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators.cases import Array
+from ascend_migrate.validators.closing import Closing
 
 PROVIDER = "CPUExecutionProvider"
 _REASON = 300
 """Characters of onnxruntime's message that are passed on."""
 
 
-class OnnxRunner:
+class OnnxRunner(Closing):
     """One ONNX graph, loaded once and run as often as wanted.
 
     Args:
@@ -39,17 +39,6 @@ class OnnxRunner:
             raise CheckError(f"{self._path}: onnxruntime chose {self._session.get_providers()}")
         self.outputs: Sequence[str] = [item.name for item in self._session.get_outputs()]
         self._kinds = {item.name: item.type for item in self._session.get_inputs()}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Frees the session."""
