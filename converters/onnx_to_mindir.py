@@ -36,11 +36,11 @@ def convert(source: Path, into: Path, *, inputs: Sequence[InputSpec], parent: st
 
     loaded = load(source)
     if inputs:
-        graph = {i.name: loaded.types[i.name] for i in loaded.model.graph.input}
-        graph = {name: known for name, known in graph.items() if name not in loaded.weights}
+        names = [item.name for item in loaded.model.graph.input if item.name not in loaded.weights]
+        graph = {name: loaded.types.get(name, ("no tensor", None)) for name in names}
         faults = input_faults(inputs, graph)
         if faults:
             raise ConversionError(f"{source}: does not have the inputs given: {'; '.join(faults)}")
     into.mkdir(parents=True, exist_ok=True)
-    paths = lower(loaded, into, ENTRY)
-    return Artifact.of(Form.MINDIR, into, paths, parent=parent)
+    paths, notes = lower(loaded, into, ENTRY)
+    return Artifact.of(Form.MINDIR, into, paths, parent=parent, notes=notes)

@@ -10,8 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ascend_migrate.pipeline.errors import ConversionError
+
 
 def _lstm_shapes(input: Any, hx: Any, *rest: Any) -> tuple[Any, Any, Any]:  # noqa: A002
+    if hx[0].shape[-1] != hx[1].shape[-1]:
+        raise ConversionError(
+            "an LSTM with proj_size has no counterpart in ONNX; write the projection as a layer"
+        )
     directions = 2 if rest[5] else 1
     last = hx[0].shape[-1] * directions
     output = input.new_empty((*input.shape[:-1], last))

@@ -232,16 +232,26 @@ def _empty(value: Value) -> Value:
 
 def lower(
     loaded: LoadedModel, folder: Path, name: str, *, inline_limit: int = INLINE_LIMIT
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
     """Lowers and writes a model.
 
     Returns:
-        Paths of the written files within ``folder``, the graph first.
+        Paths of the written files within ``folder``, the graph first, and notes for the user.
 
     Raises:
         UnsupportedOperatorError: lists every node that has no exact counterpart.
     """
     lowering = Lowering(loaded, loaded.model.graph, Context(GraphWriter()))
     lowering.main()
-    outputs = lowering.outputs()
-    return lowering.context.writer.write(folder, name, outputs, inline_limit=inline_limit)
+    writer = lowering.context.writer
+    paths = writer.write(folder, name, lowering.outputs(), inline_limit=inline_limit)
+    dynamic = any(
+        not isinstance(size, int) for value in lowering.context.inputs for size in value.sizes
+    )
+    return paths, [_SEVERAL_SIZES] if writer.has_functions and dynamic else []
+
+
+_SEVERAL_SIZES = (
+    "The MindIR has branches or loops: call set_inputs with the dynamic sizes as None before it "
+    "runs, because MindSpore compiles such a graph only once."
+)

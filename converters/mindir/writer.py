@@ -7,6 +7,7 @@ outputs, as the ONNX file names them, are kept as JSON in its ``doc_string``, wh
 ignores (see pipeline/mindir_format.py).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,11 @@ class GraphWriter:
         """Declares a weight under its own name and returns its reference."""
         self._shared.parameters[name] = array
         return f"{GRAPH}:{name}"
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether the model has branches or loops."""
+        return bool(self._shared.functions)
 
     def function(self) -> "GraphWriter":
         """Returns a new, empty function of the same model."""
@@ -206,8 +212,12 @@ class GraphWriter:
         used = {ref for node in model.graph.node for ref in node.input}
         parameters = {n: a for n, a in self._shared.parameters.items() if f"{GRAPH}:{n}" in used}
         names = [*parameters, *(info.name for info in self._inputs)]
-        if len(set(names)) != len(names):
-            raise ConversionError(f"{name}: an input and a weight have the same name; rename one")
+        names += [node.name.partition(":")[2] for node in model.graph.node]
+        twice = [item for item, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ConversionError(
+                f"{name}: {twice[0]!r} is the name of two values; rename that input or weight"
+            )
         paths = [name]
         if sum(array.nbytes for array in parameters.values()) > inline_limit:
             location = f"{Path(name).stem}_variables/data_0"

@@ -157,6 +157,16 @@ class NoOperator(nn.Module):
         return left
 
 
+class Projected(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.LSTM(1, 4, batch_first=True, proj_size=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x[:, :, None])[0]
+        return y
+
+
 class Brain(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -173,9 +183,10 @@ class Brain(nn.Module):
         (FixedByPython(), "dynamic dimension(s) t would be fixed"),
         (DataDependent(), "data-dependent"),
         (NoOperator(), "_linalg_svd"),
+        (Projected(), "an LSTM with proj_size has no counterpart in ONNX"),
         (Brain(), "few ONNX operators take bfloat16: give the model float32 weights"),
     ],
-    ids=["baked", "data-dependent", "operator", "bfloat16"],
+    ids=["baked", "data-dependent", "operator", "projection", "bfloat16"],
 )
 def test_refusals_are_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], model: nn.Module, said: str

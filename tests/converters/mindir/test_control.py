@@ -97,7 +97,7 @@ def test_captured_weights_in_a_file_of_their_own(
 ) -> None:
     model = parser.parse_model(WEIGHTS)
     onnx.save(model, tmp_path / "model.onnx")
-    paths = lower(load(tmp_path / "model.onnx"), tmp_path, "m.mindir", inline_limit=1)
+    paths, _ = lower(load(tmp_path / "model.onnx"), tmp_path, "m.mindir", inline_limit=1)
     assert paths == ["m.mindir", "m_variables/data_0"]
     runner = MindSporeRunner(tmp_path / "m.mindir", process=mindspore_process)
     feeds = {"x": x(2, 4), "p": b(True), "trips": n(3)}

@@ -9,11 +9,13 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from tests.converters.exporting import specs
 from tests.converters.mindir.graphs import converted, graph, saved
 from tests.converters.oracle import assert_same, run_onnx
 
 from ascend_migrate.converters.mindir.load import load
 from ascend_migrate.converters.mindir.lower import lower
+from ascend_migrate.converters.onnx_to_mindir import convert
 from ascend_migrate.pipeline.errors import ConversionError, SourceError, UnsupportedOperatorError
 from ascend_migrate.pipeline.mindir_format import read_model, read_signature
 from ascend_migrate.validators.mindspore_process import MindSporeProcess
@@ -60,7 +62,7 @@ def test_weights_keep_their_names_and_bytes(tmp_path: Path) -> None:
         "half": floats(3).astype(np.float16),
         "brain": floats(3).astype(ml_dtypes.bfloat16),
         "table": RNG.integers(0, 9, (5, 3)),
-        "%0": floats(3),
+        "onnx::Add_12": floats(3),
         "unused": floats(3),
         "scalar": np.array(2.5, np.float32),
     }
@@ -68,21 +70,29 @@ def test_weights_keep_their_names_and_bytes(tmp_path: Path) -> None:
         """net (float[4] x, float16[3] h, bfloat16[3] b, int64[2] i)
             => (float[3] y, float16[3] z, bfloat16[3] w, int64[2, 3] rows) {
             p = MatMul (x, "encoder.0/weight:0")
-            twice = Add (p, "%0")
+            twice = Add (p, "onnx::Add_12")
             y = Mul (twice, scalar)
             z = Add (h, half)
             w = Add (b, brain)
             rows = Gather (table, i)
-        }""".replace('"encoder.0/weight:0"', "W").replace('"%0"', "P"),
+        }""".replace('"encoder.0/weight:0"', "W").replace('"onnx::Add_12"', "P"),
     )
     for node in model.graph.node:
         for index, name in enumerate(node.input):
-            node.input[index] = {"W": "encoder.0/weight:0", "P": "%0"}.get(name, name)
+            node.input[index] = {"W": "encoder.0/weight:0", "P": "onnx::Add_12"}.get(name, name)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in weights.items())
     found = read_model(converted(model, tmp_path).path).graph.parameter
     kept = {name: array.tobytes() for name, array in weights.items() if name != "unused"}
     assert {p.ref_key: p.raw_data for p in found} == kept
     assert {p.ref_key: tuple(p.dims) for p in found}["encoder.0/weight:0"] == (4, 3)
+
+
+def test_names_that_mindir_gives_itself(tmp_path: Path) -> None:
+    model = graph("net (float[3] x) => (float[3] y) { b = Relu (x) y = Add (b, w) }")
+    model.graph.node[1].input[1] = "%0"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(floats(3), "%0"))
+    with pytest.raises(ConversionError, match="'%0' is the name of two values; rename that"):
+        converted(model, tmp_path)
 
 
 def test_a_weight_used_twice_is_stored_once(tmp_path: Path) -> None:
@@ -116,7 +126,7 @@ def test_weights_in_a_file_of_their_own(
     answers = []
     for folder, limit in ((whole, 1 << 20), (split, 100)):
         folder.mkdir()
-        files = lower(load(path), folder, "model.mindir", inline_limit=limit)
+        files, _ = lower(load(path), folder, "model.mindir", inline_limit=limit)
         assert sorted(files) == sorted(
             str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()
         )
@@ -218,6 +228,20 @@ def test_the_signature_is_that_of_the_graph(tmp_path: Path) -> None:
     ]
 
 
+def recurrent(time: str) -> onnx.ModelProto:
+    weights = {"w": floats(1, 20, 3), "r": floats(1, 20, 5)}
+    text = f"net (float[{time}, 2, 3] x) => (float y) {{ y = LSTM <hidden_size = 5> (x, w, r) }}"
+    return graph(text, weights)
+
+
+def test_a_loop_over_a_dynamic_time_is_noted(tmp_path: Path) -> None:
+    for time, said in (("t", 1), ("4", 0)):
+        folder = tmp_path / time
+        folder.mkdir()
+        notes = converted(recurrent(time), folder).notes
+        assert [("set_inputs" in note) for note in notes] == [True] * said
+
+
 REFUSED = {
     "a type that MindIR lacks": (
         "net (string[2] x) => (string[2] y) { y = Identity (x) }",
@@ -240,6 +264,17 @@ def test_graphs_that_are_refused(text: str, said: str, tmp_path: Path) -> None:
         converted(graph(text), tmp_path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_inputs_that_are_not_those_of_the_graph(tmp_path: Path) -> None:
+    inputs = specs(["x=int64[2,8]", "z=float32[2]"])
+    with pytest.raises(ConversionError) as caught:
+        convert(saved(graph(NET, WEIGHTS), tmp_path), tmp_path, inputs=inputs, parent="p")
+    for said in ("no input 'z'", "'x' is float32 in the graph, not int64"):
+        assert said in str(caught.value)
+    strings = graph("net (string[2] x) => (string[2] y) { y = Identity (x) }")
+    with pytest.raises(ConversionError, match="'x' is no tensor in the graph, not int64"):
+        convert(saved(strings, tmp_path), tmp_path, inputs=inputs[:1], parent="p")
 
 
 def external(entries: Mapping[str, str]) -> onnx.ModelProto:
