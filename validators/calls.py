@@ -99,7 +99,7 @@ def _repeatable(
         note = "the artifact ran once and refused to run again"
         yield Finding(REPEATABLE, form, name, Outcome.FAIL, note=note)
         return
-    allowed = _allowed(name, cases)
+    allowed = _allowed(form, name, cases)
     pairs = {
         "the original": [(c.own[name], c.again[name]) for c in cases],
         "the artifact": [(a[name], b[name]) for a, b in zip(first, second, strict=True)],
@@ -119,10 +119,10 @@ def _repeatable(
     yield Finding(REPEATABLE, form, name, Outcome.PASS, note=note)
 
 
-def _allowed(name: str, cases: Sequence[Recorded]) -> list[float]:
+def _allowed(form: Form, name: str, cases: Sequence[Recorded]) -> list[float]:
     if cases[0].own[name].dtype.kind in "biu":
         return [0.0] * len(cases)
-    return limits([(c.own[name], (c.exact or c.own)[name]) for c in cases], NOISE_PEAK)
+    return limits(form, [(c.own[name], (c.exact or c.own)[name]) for c in cases], NOISE_PEAK)
 
 
 def _distance(one: Array, other: Array) -> float:

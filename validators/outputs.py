@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ascend_migrate.pipeline.dtypes import BY_NAME
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
 from ascend_migrate.validators.cases import Array
-from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS, Limit, allowed
+from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS, Limit, allowed, floor_of
 
 CLOSE = "outputs.close"
 PEAK = "outputs.peak"
@@ -74,19 +74,22 @@ def compare(form: Form, output: str, answers: Sequence[Answer]) -> list[Finding]
     ]
 
 
-def limits(answers: Sequence[tuple[Array, Array]], factor: Limit) -> list[float]:
+def limits(form: Form, answers: Sequence[tuple[Array, Array]], factor: Limit) -> list[float]:
     """Returns the largest distance that passes in each case, relative to nothing.
 
     Args:
+        form: of the artifact.
         answers: the original's output and its twin's, for each case.
         factor: `NOISE_RMS` or `NOISE_PEAK`.
     """
     metric = _largest if factor is NOISE_PEAK else _mean_square
     found = [_distances(Answer("", own, exact, own), metric) for own, exact in answers]
-    return _limits(found, factor, BY_NAME[answers[0][0].dtype.name].epsilon or 0.0)
+    return _limits(form, found, factor, BY_NAME[answers[0][0].dtype.name].epsilon or 0.0)
 
 
-def _limits(distances: Sequence[_Distances], factor: Limit, epsilon: float) -> list[float]:
+def _limits(
+    form: Form, distances: Sequence[_Distances], factor: Limit, epsilon: float
+) -> list[float]:
     """Judges each case by its own noise or the usual one, absolute or relative: the largest.
 
     One case alone may round luckily, and a saturated one is nearly constant. Rounding follows the
@@ -104,6 +107,7 @@ def _limits(distances: Sequence[_Distances], factor: Limit, epsilon: float) -> l
             max(d.scale, usual_scale),
             epsilon,
             factor,
+            floor_of(form),
         )
         for d in distances
     ]
@@ -120,7 +124,7 @@ def _verdict(
     """Returns the case that used most of its limit, relative to the size of that output."""
     worst: Finding | None = None
     most = -1.0
-    for item, limit in zip(distances, _limits(distances, factor, epsilon), strict=True):
+    for item, limit in zip(distances, _limits(form, distances, factor, epsilon), strict=True):
         passed = item.found <= limit
         used = item.found / limit if limit else (0.0 if passed else np.inf)
         if worst is not None and (not used > most) and passed:

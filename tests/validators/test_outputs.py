@@ -11,7 +11,7 @@ from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 from ascend_migrate.pipeline.records import Form, Outcome
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.outputs import Answer, compare
-from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS, allowed
+from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS, allowed, floor_of
 
 RNG = np.random.default_rng(3)
 
@@ -155,9 +155,12 @@ def test_limits_grow_with_noise_between_a_floor_and_a_ceiling(
     epsilon = BY_NAME[dtype].epsilon
     assert epsilon is not None
     for factor in (NOISE_RMS, NOISE_PEAK):
-        low = allowed(noise, scale, epsilon, factor)
-        assert low <= allowed(noise + more, scale, epsilon, factor)
-        assert 2 * epsilon * scale <= low <= max(epsilon**0.5, 4 * epsilon) * scale
+        for form in (Form.ONNX, Form.MINDIR):
+            floor = floor_of(form)
+            low = allowed(noise, scale, epsilon, factor, floor)
+            assert low <= allowed(noise + more, scale, epsilon, factor, floor)
+            least = floor.value * factor.value / NOISE_RMS.value * epsilon
+            assert 0.99 * least * scale <= low <= 1.01 * max(epsilon**0.5, least) * scale
 
 
 @given(error=st.floats(1e-9, 1.0), growth=st.floats(1.0, 100.0))
@@ -184,3 +187,14 @@ def test_a_lucky_case_of_a_sigmoid_near_zero_is_judged_by_the_usual_noise() -> N
         kernel = (exact + 3e-8 * rng.standard_normal(exact.shape)).astype(np.float32)
         found.append(Answer(f"case {case}", own, exact, kernel))
     assert outcome(found) is Outcome.PASS
+
+
+def test_the_runtime_that_judges_decides_the_floor() -> None:
+    """A kernel that errs by ten units is MindSpore's usual one, and a fault of onnxruntime's."""
+    rng = np.random.default_rng(5)
+    exact = rng.uniform(0.2, 0.9, (4, 50))
+    own = exact.astype(np.float32)
+    off = (exact * (1 + 10 * 2.0**-24 * rng.choice([-1, 1], exact.shape))).astype(np.float32)
+    answer = [Answer("c", own, exact, off)]
+    onnx, mindir = (compare(form, "y", answer)[0].outcome for form in (Form.ONNX, Form.MINDIR))
+    assert (onnx, mindir) == (Outcome.FAIL, Outcome.PASS)
