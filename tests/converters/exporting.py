@@ -12,16 +12,18 @@ from torch import Tensor, nn
 from ascend_migrate.converters.torch_to_onnx import convert
 from ascend_migrate.pipeline.inputs import InputSpec, dynamic_dims, parse_inputs
 from ascend_migrate.pipeline.records import Artifact
-from ascend_migrate.validators.tolerances import NOISE_RMS, allowed
+from ascend_migrate.validators.tolerances import (
+    FLOOR,
+    FLOOR_MINDSPORE,
+    NOISE_RMS,
+    Limit,
+    allowed,
+)
 
 EPSILON = 2.0**-24
 
-ONNXRUNTIME, MINDSPORE = 4, 32
-"""What the elementary functions of a runtime may cost, in units of roundoff.
-
-MindSpore's CPU kernels of exp and log are right to 1e-6, and with them sigmoid and softmax: where
-the original's outputs are small and round well, that is more than its own noise.
-"""
+ONNXRUNTIME, MINDSPORE = FLOOR, FLOOR_MINDSPORE
+"""What each runtime is accurate to at best, by the product's own limits."""
 
 
 def specs(texts: Sequence[str]) -> tuple[InputSpec, ...]:
@@ -73,7 +75,7 @@ class Original:
         self._double = copy.deepcopy(model).double()
 
     def assert_close(
-        self, tensors: Mapping[str, Tensor], found: Sequence[np.ndarray], kernels: int
+        self, tensors: Mapping[str, Tensor], found: Sequence[np.ndarray], floor: Limit
     ) -> None:
         """Accepts what is no further from the twin than the product's own limit allows."""
         wide = {k: v.double() if v.is_floating_point() else v for k, v in tensors.items()}
@@ -82,7 +84,7 @@ class Original:
         for mine, noisy, right in zip(found, own, exact, strict=True):
             assert mine.dtype == noisy.dtype
             noise, size = _rms(noisy - right), _rms(right)
-            limit = max(allowed(noise, size, EPSILON, NOISE_RMS), kernels * EPSILON * size)
+            limit = allowed(noise, size, EPSILON, NOISE_RMS, floor)
             assert _rms(mine - right) <= limit
 
 
