@@ -9,12 +9,13 @@ from typing import Any
 
 from ascend_migrate.pipeline.checkpoint import Checkpoint
 from ascend_migrate.pipeline.errors import CheckError, EvidenceError, ToolchainError
+from ascend_migrate.pipeline.gate import GRAPH_FORMS
 from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome, Verdict
 from ascend_migrate.validators import calls, ledger
 from ascend_migrate.validators.golden import Golden, read_golden
 from ascend_migrate.validators.original import Outputs
 from ascend_migrate.validators.outputs import CLOSE
-from ascend_migrate.validators.runners import GRAPH_FORMS, open_runner
+from ascend_migrate.validators.runners import open_runner
 from ascend_migrate.validators.stored_weights import stored_weights
 
 

@@ -1,6 +1,6 @@
 """Which runtime judges which form; a new runtime is one class and one line here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -19,10 +19,6 @@ class Runner(Protocol):
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Runs it once; raises `CheckError` where the runtime refuses."""
-
-
-GRAPH_FORMS: Sequence[Form] = (Form.ONNX, Form.MINDIR)
-"""Forms that compute."""
 
 
 def open_runner(artifact: Artifact, *, timeout: float) -> AbstractContextManager[Runner]:
