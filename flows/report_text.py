@@ -6,9 +6,14 @@ from typing import Any
 from ascend_migrate.flows import cli_options as shared
 from ascend_migrate.flows.steps import PAGE, REPORT, Migration
 from ascend_migrate.pipeline.errors import ExitCode
-from ascend_migrate.pipeline.records import Finding, Outcome, Verdict
+from ascend_migrate.pipeline.records import WORST_FIRST, Finding, Outcome, Verdict
 
-WORDS = {Outcome.PASS: "PASS", Outcome.FAIL: "FAIL", Outcome.NOT_RUN: "NOT RUN"}
+WORDS = {
+    Outcome.PASS: "PASS",
+    Outcome.FAIL: "FAIL",
+    Outcome.NOT_RUN: "NOT RUN",
+    Outcome.WAIVED: "WAIVED",
+}
 
 MEANINGS = {
     "weights.equal": "every tensor is the source's, bit for bit",
@@ -18,6 +23,9 @@ MEANINGS = {
     "outputs.close": "as near to float64 as the original is, on the whole",
     "outputs.peak": "as near to float64 as the original is, at the worst element",
     "calls.repeatable": "the same inputs give the same outputs when asked again",
+    "runtime.kernels": "the runtime has the kernels that it takes, or a twin was run instead",
+    "precision.range": "the model stays in the range of the lower type",
+    "precision.graph": "in float32, with the source's weights, it is the original",
     "outputs.vary": "the outputs depend on the inputs, so that equality says something",
 }
 """What each check asks, for a reader who has not met it."""
@@ -38,6 +46,8 @@ def exit_code(verdict: Verdict) -> ExitCode:
         Outcome.PASS: ExitCode.OK,
         Outcome.FAIL: ExitCode.REFUSED,
         Outcome.NOT_RUN: ExitCode.UNABLE,
+        # Admitted, because the specification says so.
+        Outcome.WAIVED: ExitCode.OK,
     }[verdict.outcome]
 
 
@@ -47,6 +57,10 @@ def headline(judged: Verdict) -> str:
         return "not equivalent to the original"
     if judged.outcome is Outcome.NOT_RUN:
         return "not proved: a check could not be carried out"
+    if judged.outcome is Outcome.WAIVED:
+        waived = {str(f.form) for f in judged.findings if f.outcome is Outcome.WAIVED}
+        forms = ", ".join(sorted(waived))
+        return f"the weights are proved; as the specification allows, no output of {forms} is"
     return _LEVELS[judged.level]
 
 
@@ -141,13 +155,11 @@ def _rows(judged: Verdict) -> list[list[str]]:
 
 def _worst(findings: list[Finding]) -> Finding:
     """Returns the finding that is worst: by outcome, then by how much of the limit it used."""
-    order = (Outcome.PASS, Outcome.NOT_RUN, Outcome.FAIL)
-
     def badness(finding: Finding) -> tuple[int, float]:
         used = 0.0
         if finding.measured is not None and finding.allowed:
             used = finding.measured / finding.allowed
-        return order.index(finding.outcome), used
+        return -WORST_FIRST.index(finding.outcome), used
 
     return max(findings, key=badness)
 

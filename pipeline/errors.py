@@ -8,6 +8,7 @@ MigrationError                    exit 3 unless said otherwise
 │   └── UnsupportedOperatorError  2  names every node that has no counterpart
 ├── ToolchainError                3  a tool, library or device is missing, crashed or timed out
 ├── CheckError                    3  a check could not be carried out (never: "it differs")
+│   └── KernelMissingError        3  the runtime that judges lacks a kernel, whatever a device has
 ├── StoreError                    3  the stage store or the registry could not be written
 ├── EvidenceError                 1  evidence is missing, altered or of an unknown version
 └── PublicationRefusedError       1  the gate said no; carries the reasons
@@ -82,14 +83,15 @@ class UnsupportedOperatorError(ConversionError):
         nodes: one line for each node: name, operator, opset, reason.
     """
 
-    def __init__(self, target: str, nodes: Sequence[str]) -> None:
+    def __init__(self, target: str, nodes: Sequence[str], remedy: str = "") -> None:
         self.nodes = tuple(nodes)
-        super().__init__(target, self.nodes)
+        super().__init__(target, self.nodes, remedy)
 
     def __str__(self) -> str:
+        target, _, remedy = self.args
         return (
-            f"{len(self.nodes)} node(s) have no exact counterpart in {self.args[0]}: "
-            f"{'; '.join(self.nodes)}"
+            f"{len(self.nodes)} node(s) have no exact counterpart in {target}: "
+            f"{'; '.join(self.nodes)}{'; ' if remedy else ''}{remedy}"
         )
 
 
@@ -107,6 +109,21 @@ class ToolchainError(MigrationError):
 
 class CheckError(MigrationError):
     """A check could not be carried out; this never means that something differs."""
+
+
+class KernelMissingError(CheckError):
+    """The runtime has no kernel for an operator; that of a device may well have one.
+
+    Attributes:
+        kernel: operator and element types, such as ``Reshape(bfloat16, int64)``.
+    """
+
+    def __init__(self, message: str, kernel: str) -> None:
+        self.kernel = kernel
+        super().__init__(message, kernel)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class StoreError(MigrationError):

@@ -2,18 +2,33 @@
 
 It is a pure function of a verdict and of the files as they really are. It opens only if the
 verdict names exactly these files, every finding passed, and the checks that make a form's proof
-were all carried out. Nothing can be switched off.
+were all carried out. Nothing can be switched off. One thing can be waived, by name and in the
+specification: running a form for which the judging runtime has no kernel (`KERNELS`). Its weights
+are then all that is proved, and the verdict says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 
 from ascend_migrate.pipeline.errors import PublicationRefusedError
-from ascend_migrate.pipeline.records import FileEntry, Finding, Form, Outcome, Verdict
+from ascend_migrate.pipeline.records import (
+    GRAPH_FORMS,
+    FileEntry,
+    Finding,
+    Form,
+    Outcome,
+    Verdict,
+)
 
 GRAPH_CHECKS = frozenset({"outputs.close", "outputs.present", "calls.repeatable", "weights.ledger"})
 """What a form that computes must have been asked: the right numbers, all of them, twice, and with
 every weight of the source accounted for."""
+
+KERNELS = "runtime.kernels"
+"""Whether the judging runtime has the kernels that the form needs."""
+
+WAIVABLE_CHECKS = frozenset({"outputs.close", "outputs.present", "calls.repeatable"})
+"""What cannot be asked without them."""
 
 REQUIRED_CHECKS: Mapping[Form, Set[str]] = MappingProxyType(
     {
@@ -22,9 +37,6 @@ REQUIRED_CHECKS: Mapping[Form, Set[str]] = MappingProxyType(
         Form.MINDIR: GRAPH_CHECKS,
     }
 )
-
-GRAPH_FORMS = frozenset({Form.ONNX, Form.MINDIR})
-"""Forms that compute, so that at least one number must have been measured."""
 
 _SHOWN = 20
 """Reasons shown before the rest is counted: a failing model can have thousands of findings."""
@@ -106,9 +118,10 @@ def _proof_reasons(
         yield f"{form}: no check is known that proves this form"
         return
     made = {f.check for f in findings}
-    for check in sorted(required[form] - made):
+    waived = any(f.check == KERNELS and f.outcome is Outcome.WAIVED for f in findings)
+    for check in sorted(required[form] - made - (WAIVABLE_CHECKS if waived else frozenset())):
         yield f"{form}: {check} was not carried out"
-    if form in GRAPH_FORMS and all(f.measured is None for f in findings):
+    if form in GRAPH_FORMS and not waived and all(f.measured is None for f in findings):
         yield f"{form}: no number was measured"
     if not verdict.source:
         yield f"{form}: the verdict does not name its source"
@@ -121,6 +134,9 @@ def _finding_reasons(verdict: Verdict) -> Iterator[str]:
         where = f"{finding.form}: {finding.check} on {finding.subject}"
         if finding.outcome is Outcome.NOT_RUN:
             yield f"{where} was not run: {finding.note or 'no reason given'}"
+        elif finding.outcome is Outcome.WAIVED:
+            if finding.check != KERNELS:
+                yield f"{where} is waived, which only {KERNELS} can be"
         elif finding.outcome is not Outcome.PASS:
             yield f"{where} failed{_numbers(finding)}: {finding.note or 'no reason given'}"
         elif _over(finding):

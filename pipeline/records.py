@@ -21,12 +21,25 @@ class Form(StrEnum):
     MINDIR = "mindir"
 
 
+GRAPH_FORMS = frozenset({Form.ONNX, Form.MINDIR})
+"""Forms that compute, so that at least one number must have been measured."""
+
+
 class Outcome(StrEnum):
-    """What a check found. Only PASS opens the gate: a check that did not run proves nothing."""
+    """What a check found. Only PASS opens the gate: a check that did not run proves nothing.
+
+    WAIVED is a check that could not run because the judging runtime lacks a kernel, which the
+    specification accepts for that form, by name.
+    """
 
     PASS = "pass"
     FAIL = "fail"
     NOT_RUN = "not_run"
+    WAIVED = "waived"
+
+
+WORST_FIRST = (Outcome.FAIL, Outcome.NOT_RUN, Outcome.WAIVED, Outcome.PASS)
+"""The order in which one finding outweighs another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +129,7 @@ class Finding:
         check: name of the check, such as ``outputs.close``.
         form: the form that was judged.
         subject: what was looked at: an output, a tensor, a case.
-        outcome: PASS, FAIL or NOT_RUN.
+        outcome: PASS, FAIL, NOT_RUN or WAIVED.
         measured: the number found; None where the check has no number (NaN becomes None, said in
             the note).
         allowed: the largest number that passes.
@@ -178,13 +191,9 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst finding: FAIL before NOT_RUN before PASS; no finding at all is NOT_RUN."""
-        outcomes = {finding.outcome for finding in self.findings}
-        if Outcome.FAIL in outcomes:
-            return Outcome.FAIL
-        if not outcomes or Outcome.NOT_RUN in outcomes:
-            return Outcome.NOT_RUN
-        return Outcome.PASS
+        """The worst finding: FAIL, NOT_RUN, WAIVED, PASS; no finding at all is NOT_RUN."""
+        outcomes = {finding.outcome for finding in self.findings} or {Outcome.NOT_RUN}
+        return next(outcome for outcome in WORST_FIRST if outcome in outcomes)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the verdict as plain JSON data."""

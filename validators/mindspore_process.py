@@ -1,7 +1,11 @@
 """Starts, asks and ends the process in which MindSpore runs.
 
 A process of its own, because MindSpore may crash, hang, compile in one thread only, never gives
-memory back, and reads its environment when it is imported.
+memory back, and reads its environment when it is imported. What goes wrong in it is one error here.
+
+Its memory is watched from here and not limited by the kernel (setrlimit): MindSpore does not
+survive a failed allocation. It hangs, aborts on a check that has nothing to do with it, or says
+that the file is invalid, which would be believed.
 """
 
 import importlib.util
@@ -18,11 +22,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from ascend_migrate.pipeline.errors import CheckError, ToolchainError
+from ascend_migrate.pipeline.errors import CheckError, KernelMissingError, ToolchainError
+from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits, in_gib
 from ascend_migrate.pipeline.mindir_format import TensorInfo
 from ascend_migrate.validators.closing import Closing
 
@@ -31,24 +36,30 @@ _MESSAGE_LIMIT = 400
 """Characters of MindSpore's message that are shown: its first paragraph is shorter, its C++ call
 stacks are longer."""
 
+_LOOK_EVERY = 0.05
+"""Seconds: a process that fills memory as fast as it can takes some 200 MB in this time."""
+
+_LOG_LIMIT = 64 << 20
+"""Bytes of messages, 400,000 lines or so; a whole judgement prints a few KB."""
+
+_LOG_END = 1 << 16
+"""Bytes of the log that are searched for the reason of a crash."""
+
 
 class MindSporeProcess(Closing):
     """One MindSpore process that holds any number of graphs.
 
     Args:
-        timeout: seconds that one request may take before the process is killed.
-        threads: OpenMP threads; None for MindSpore's own choice.
+        limits: for one request; the process is killed where it exceeds them.
         verbosity: MindSpore's GLOG_v: 3 shows errors only, 2 also warnings.
     """
 
-    def __init__(
-        self, *, timeout: float = 600.0, threads: int | None = None, verbosity: int = 3
-    ) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, *, verbosity: int = 3) -> None:
         if importlib.util.find_spec("mindspore") is None:
             raise ToolchainError(
                 "MindSpore is not installed; run: pip install 'ascend-migrate[mindspore]'"
             )
-        self._timeout = timeout
+        self._limits, self._memory = limits, limits.bytes_allowed()
         self._folder = Path(tempfile.mkdtemp(prefix="ascend-migrate-mindspore-"))
         self._paths: dict[str, Path] = {}
         read, self._requests = os.pipe()
@@ -58,7 +69,7 @@ class MindSporeProcess(Closing):
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", _MODULE, str(read), str(write)],
                 cwd=self._folder,
-                env=_environment(threads, verbosity),
+                env=_environment(limits.threads_allowed(), verbosity),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -74,7 +85,7 @@ class MindSporeProcess(Closing):
 
         Raises:
             CheckError: MindSpore refuses the file.
-            ToolchainError: the process crashed or took too long.
+            ToolchainError: the process crashed, or exceeded a limit.
         """
         key = str(len(self._paths))
         self._paths[key] = path
@@ -88,7 +99,7 @@ class MindSporeProcess(Closing):
 
         Raises:
             CheckError: MindSpore refuses, for example for want of a CPU kernel.
-            ToolchainError: the process crashed or took too long.
+            ToolchainError: the process crashed, or exceeded a limit.
         """
         subject = f"{self._paths[key]}: did not run"
         self._check_open(subject)
@@ -134,34 +145,86 @@ class MindSporeProcess(Closing):
             self._crashed(subject)
         answer = json.loads(self._line(subject))
         if "error" in answer:
-            raise CheckError(f"MindSpore: {subject}: {first_paragraph(answer['error'])}")
+            raise _refusal(f"MindSpore: {subject}", answer["error"])
 
     def _line(self, subject: str) -> bytes:
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._limits.timeout
         while b"\n" not in self._buffer:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
-                self.close()
-                raise ToolchainError(
-                    f"MindSpore: {subject}: no answer within {self._timeout:g} s, ended; "
-                    "give it more time or a smaller input",
-                    transient=True,
-                )
-            block = os.read(self._answers, 1 << 16)
-            if not block:
-                self._crashed(subject)
-            self._buffer += block
+            self._check_limits(subject, deadline)
+            if select.select([self._answers], [], [], _LOOK_EVERY)[0]:
+                block = os.read(self._answers, 1 << 16)
+                if not block:
+                    self._crashed(subject)
+                self._buffer += block
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def _crashed(self, subject: str) -> None:
+    def _check_limits(self, subject: str, deadline: float) -> None:
+        limits = self._limits
+        if time.monotonic() > deadline:
+            self._stop(
+                f"{subject}: no answer within {limits.timeout:g} s, ended; give it more time "
+                "(validation.timeout) or a smaller input",
+                transient=True,
+            )
+        if _private_memory(self._process.pid) > self._memory:
+            advice = "raise validation.memory, or give it a smaller input"
+            if limits.memory is None:
+                advice = "that is what was free: free some, or judge it on a larger machine"
+            self._stop(f"{subject}: needed more than {in_gib(self._memory)} of memory; {advice}")
+        if (self._folder / "log").stat().st_size > _LOG_LIMIT:
+            last = f", such as: {lines[-1]}" if (lines := self._last_lines()) else ""
+            self._stop(f"{subject}: printed more than {_LOG_LIMIT >> 20} MiB of messages{last}")
+
+    def _stop(self, reason: str, *, transient: bool = False) -> NoReturn:
+        self.close()
+        raise ToolchainError(f"MindSpore: {reason}", transient=transient)
+
+    def _crashed(self, subject: str) -> NoReturn:
         code = self._process.wait()
         reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        lines = [line.strip() for line in self.log().splitlines() if line.strip()]
+        if code == -signal.SIGKILL:
+            reason += ", as the system does where memory runs out"
+        lines = self._last_lines()
         telling = [line for line in lines if "Error" in line] or lines
-        last = f": {telling[-1][:_MESSAGE_LIMIT]}" if telling else ""
-        self.close()
-        raise ToolchainError(f"MindSpore: {subject}: the process ended with {reason}{last}")
+        last = f": {telling[-1]}" if telling else ""
+        self._stop(f"{subject}: the process ended with {reason}{last}")
+
+    def _last_lines(self) -> list[str]:
+        with (self._folder / "log").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_END))
+            lines = log.read().decode(errors="replace").splitlines()
+        return [line.strip()[:_MESSAGE_LIMIT] for line in lines if line.strip()]
+
+
+def _private_memory(pid: int) -> int:
+    """Returns the bytes that a process holds itself: those of files can be read again."""
+    try:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+    except OSError:  # it has ended
+        return 0
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+_NO_KERNEL = re.compile(
+    r"Select CPU operator\[(\w+)\] fail.*?(?:but get input\[([^\]]*)\]|\n\n|\Z)"
+    r"|Unsupported op \[(\w+)\] on CPU"
+    r"|For '(\w+)',? it does not support this kernel data type",
+    re.S,
+)
+"""How MindSpore 2.10 says that its CPU back end lacks a kernel, or lacks it for these types."""
+
+
+def _refusal(subject: str, message: str) -> CheckError:
+    found = _NO_KERNEL.search(message)
+    if found is None:
+        return CheckError(f"{subject}: {first_paragraph(message)}")
+    chosen, types, unknown, rejected = found.groups()
+    kernel = chosen or unknown or rejected
+    if types:
+        kernel += f"({', '.join(types.lower().split())})"
+    said = f"{subject}: MindSpore's CPU back end has no kernel of {kernel}"
+    return KernelMissingError(said, kernel)
 
 
 def first_paragraph(message: str) -> str:
@@ -172,12 +235,11 @@ def first_paragraph(message: str) -> str:
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + " ..."
 
 
-def _environment(threads: int | None, verbosity: int) -> dict[str, str]:
+def _environment(threads: int, verbosity: int) -> dict[str, str]:
     environment = dict(os.environ)
     environment["GLOG_v"] = str(verbosity)
     # On CPUs with AVX-512, oneDNN takes its reference code for convolutions wider than 1 (resnet50:
     # 4.4 s instead of 0.08 s); the AVX2 code is the same arithmetic, and fast.
     environment.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
-    if threads is not None:
-        environment["OMP_NUM_THREADS"] = str(threads)
+    environment["OMP_NUM_THREADS"] = str(threads)
     return environment

@@ -1,15 +1,19 @@
 """Runs a MindIR artifact with MindSpore on the CPU, in a process of its own."""
 
 import re
+import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
-from ascend_migrate.pipeline.errors import CheckError
+from ascend_migrate.pipeline.errors import CheckError, KernelMissingError
+from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.mindir_format import TensorInfo, read_signature
 from ascend_migrate.pipeline.records import Artifact
+from ascend_migrate.validators import mindir_twin
 from ascend_migrate.validators.closing import Closing
 from ascend_migrate.validators.mindspore_process import MindSporeProcess, first_paragraph
 
@@ -22,14 +26,16 @@ class MindSporeRunner(Closing):
 
     Args:
         artifact: a MindIR artifact, or the path of a .mindir file.
-        timeout: seconds that loading, or one run, may take.
-        threads: OpenMP threads; None for MindSpore's own choice.
+        limits: for loading, and for one run.
         process: a process to share with other runners, which ends it; None to start one.
 
     Raises:
         SourceError: the file was not written by ascend-migrate.
         CheckError: MindSpore refuses the graph.
-        ToolchainError: MindSpore is missing, crashed, or took too long.
+        ToolchainError: MindSpore is missing, crashed, or exceeded a limit.
+
+    Attributes:
+        twin: what was run in place of the graph itself, and why; "" while the graph itself runs.
     """
 
     name = "mindspore-cpu"
@@ -38,14 +44,15 @@ class MindSporeRunner(Closing):
         self,
         artifact: Artifact | Path,
         *,
-        timeout: float = 600.0,
-        threads: int | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         process: MindSporeProcess | None = None,
     ) -> None:
         self._path = artifact.path if isinstance(artifact, Artifact) else artifact
+        self.twin = ""
+        self._links = ExitStack()
         self.signature = read_signature(self._path)
-        self._shared = process is not None
-        self._process = process or MindSporeProcess(timeout=timeout, threads=threads)
+        self._limits, self._shared = limits, process is not None
+        self._process = process or MindSporeProcess(limits)
         try:
             self._key = self._process.load(self._path, self.signature.inputs)
         except CheckError as error:
@@ -57,6 +64,7 @@ class MindSporeRunner(Closing):
 
     def close(self) -> None:
         """Ends the process, unless it is shared."""
+        self._links.close()
         if not self._shared:
             self._process.close()
 
@@ -71,12 +79,13 @@ class MindSporeRunner(Closing):
             outputs as float32, which holds each of their values exactly.
 
         Raises:
+            KernelMissingError: MindSpore's CPU back end lacks a kernel.
             CheckError: the feeds do not fit the graph, or MindSpore refuses to run it.
-            ToolchainError: MindSpore crashed or took too long.
+            ToolchainError: MindSpore crashed, or exceeded a limit.
         """
         given = self._checked(feeds)
         try:
-            arrays = self._process.run(self._key, given)
+            arrays = self._run(given)
         except CheckError as error:
             raise self._explained(error, given) from error
         outputs = self.signature.outputs
@@ -93,6 +102,24 @@ class MindSporeRunner(Closing):
                     f"the graph says {info.dtype}; convert the model again"
                 )
         return {info.name: array for info, array in zip(outputs, arrays, strict=True)}
+
+    def _run(self, given: list[np.ndarray]) -> list[np.ndarray]:
+        """Runs the graph or, where a kernel is missing only for its types, its float32 twin."""
+        try:
+            return self._process.run(self._key, given)
+        except KernelMissingError as error:
+            if self.twin:
+                raise
+            folder = self._links.enter_context(tempfile.TemporaryDirectory(prefix="twin-"))
+            twin = mindir_twin.write_twin(self._path, Path(folder))
+            if twin is None:
+                raise
+            self._key = self._process.load(twin, self.signature.inputs)
+            self.twin = (
+                f"judged by a float32 twin, because MindSpore's CPU back end has no kernel of "
+                f"{error.kernel}: {mindir_twin.RULE}"
+            )
+        return self._process.run(self._key, given)
 
     def _checked(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         names = [info.name for info in self.signature.inputs]
@@ -122,7 +149,7 @@ class MindSporeRunner(Closing):
         """Tries once more with warnings shown, where the message alone names no cause."""
         if not re.search(_VAGUE, str(error)):
             return error
-        with MindSporeProcess(verbosity=2) as process:
+        with MindSporeProcess(self._limits, verbosity=2) as process:
             try:
                 key = process.load(self._path, self.signature.inputs)
                 if feeds is not None:

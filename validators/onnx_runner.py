@@ -1,5 +1,6 @@
 """Runs an ONNX artifact with onnxruntime, as it would be served, on the CPU."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
-from ascend_migrate.pipeline.errors import CheckError
+from ascend_migrate.pipeline.errors import CheckError, KernelMissingError
+from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.closing import Closing
@@ -22,18 +24,19 @@ class OnnxRunner(Closing):
 
     Args:
         artifact: an ONNX artifact, or the path of a .onnx file.
-        timeout: is there for the sake of the other runners; onnxruntime cannot be interrupted.
+        limits: only the threads count: onnxruntime runs in this process, so that its results need
+            no second copy, and cannot be interrupted there; its memory is this process's own.
 
     Raises:
         CheckError: onnxruntime refuses the graph, or would not run it on the CPU.
     """
 
     name = "onnxruntime-cpu"
+    twin = ""
 
-    def __init__(self, artifact: Artifact | Path, *, timeout: float = 600.0) -> None:
-        del timeout
+    def __init__(self, artifact: Artifact | Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self._path = artifact.path if isinstance(artifact, Artifact) else artifact
-        self._session = session(str(self._path), str(self._path))
+        self._session = session(str(self._path), str(self._path), limits.threads_allowed())
         # Another provider taking part would make this a statement about another machine.
         if self._session.get_providers() != [PROVIDER]:
             raise CheckError(f"{self._path}: onnxruntime chose {self._session.get_providers()}")
@@ -63,20 +66,26 @@ class OnnxRunner(Closing):
         return run(self._session, feeds, str(self._path))
 
 
-def session(model: str | bytes, subject: str) -> Any:
-    """Loads a model on the CPU.
+def session(model: str | bytes, subject: str, threads: int = 0) -> Any:
+    """Loads a model on the CPU; 0 threads leaves their number to onnxruntime.
 
     Raises:
+        KernelMissingError: onnxruntime has no CPU kernel for one of its nodes.
         CheckError: onnxruntime refuses it.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised as well
+    options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
     # onnxruntime's own classes derive from Exception directly, and from RuntimeError.
     except Exception as error:
+        missing = re.search(r"Could not find an implementation for (\w+\(\d+\))", str(error))
+        if missing:
+            said = f"{subject}: onnxruntime has no CPU kernel of {missing[1]} for these types"
+            raise KernelMissingError(said, missing[1]) from None
         raise CheckError(f"{subject}: onnxruntime does not load it: {_first_line(error)}") from None
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ascend_migrate.pipeline.errors import ExitCode, PublicationRefusedError
-from ascend_migrate.pipeline.gate import admit
+from ascend_migrate.pipeline.gate import KERNELS, admit
 from ascend_migrate.pipeline.records import FileEntry, Finding, Form, Outcome, Verdict
 
 GRAPH = ("outputs.close", "outputs.present", "calls.repeatable", "weights.ledger")
@@ -229,3 +229,38 @@ def test_nothing_makes_up_for_a_failure(outcome: Outcome, finding: Finding) -> N
     bad = replace(finding, outcome=outcome)
     assert reasons(with_finding(bad))
     assert reasons(replace(PROVED, findings=(*PROOF, bad, *PROOF)))
+
+
+WAIVED = Finding(KERNELS, Form.MINDIR, "RmsNorm", Outcome.WAIVED, note="no kernel")
+
+
+def test_a_waived_form_is_proved_by_its_weights_alone() -> None:
+    ledger = [f for f in PROOF if f.form is not Form.MINDIR or f.check == "weights.ledger"]
+    waived = replace(PROVED, findings=(*ledger, WAIVED))
+    assert waived.outcome is Outcome.WAIVED
+    assert reasons(waived) == ()
+    unwaived = replace(PROVED, findings=(*ledger, replace(WAIVED, outcome=Outcome.NOT_RUN)))
+    assert "mindir: runtime.kernels on RmsNorm was not run: no kernel" in reasons(unwaived)
+    assert "mindir: outputs.close was not carried out" in reasons(unwaived)
+
+
+def test_a_waiver_does_not_excuse_the_weights() -> None:
+    others = [f for f in PROOF if f.form is not Form.MINDIR]
+    assert reasons(replace(PROVED, findings=(*others, WAIVED))) == (
+        "mindir: weights.ledger was not carried out",
+    )
+
+
+@pytest.mark.parametrize("check", GRAPH)
+def test_no_other_check_can_be_waived(check: str) -> None:
+    waived = with_finding(Finding(check, Form.MINDIR, "y", Outcome.WAIVED))
+    assert reasons(waived) == (
+        f"mindir: {check} on y is waived, which only runtime.kernels can be",
+    )
+
+
+def test_a_waiver_does_not_excuse_a_difference() -> None:
+    fail = Finding("outputs.close", Form.MINDIR, "y", Outcome.FAIL, 2.0, 1.0, "differs")
+    verdict = replace(PROVED, findings=(*PROOF, WAIVED, fail))
+    assert verdict.outcome is Outcome.FAIL
+    assert len(reasons(verdict)) == 1

@@ -12,7 +12,8 @@ from onnx import parser
 
 from ascend_migrate.converters.onnx_to_mindir import convert
 from ascend_migrate.pipeline import mind_ir_pb2 as pb
-from ascend_migrate.pipeline.errors import CheckError, SourceError
+from ascend_migrate.pipeline.errors import CheckError, KernelMissingError, SourceError
+from ascend_migrate.pipeline.limits import Limits
 from ascend_migrate.pipeline.mindir_format import read_model
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators.mindspore_process import MindSporeProcess
@@ -36,7 +37,7 @@ def converted(text: str, folder: Path) -> Artifact:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[MindSporeProcess]:
-    with MindSporeProcess(threads=1) as process:
+    with MindSporeProcess(Limits(threads=1)) as process:
         yield process
 
 
@@ -98,11 +99,11 @@ def test_halves_and_bfloat16(tmp_path: Path, process: MindSporeProcess) -> None:
     assert found["z"].tolist() == [2.25, 9, 65536]
 
 
-def test_a_kernel_that_is_missing(tmp_path: Path, process: MindSporeProcess) -> None:
-    artifact = converted("net (bfloat16[n] x) => (bfloat16[n] y) { y = Cos (x) }", tmp_path)
+def test_a_type_that_has_no_kernel(tmp_path: Path, process: MindSporeProcess) -> None:
+    artifact = converted("net (uint16[n] x) => (uint16[n] y) { y = Abs (x) }", tmp_path)
     runner = MindSporeRunner(artifact, process=process)
-    with pytest.raises(CheckError, match=r"Select CPU operator\[Cos\] fail") as caught:
-        runner.run({"x": np.ones(2, ml_dtypes.bfloat16)})
+    with pytest.raises(KernelMissingError, match=r"no kernel of Abs\(uint16\)$") as caught:
+        runner.run({"x": np.ones(2, np.uint16)})
     assert str(artifact.path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
