@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ascend_migrate.converters.torch_place import place_of
 from ascend_migrate.pipeline.dtypes import torch_dtype
 from ascend_migrate.pipeline.errors import ConversionError
 from ascend_migrate.pipeline.inputs import Dim, InputSpec, dynamic_dims
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 _REASON_LENGTH = 300
+_STEPS = "__steps"
+"""Ends the name of torch's dimension that counts the steps of a dimension of ours."""
+
 _EXAMPLE_FROM = 3
 """Example sizes start above 2, so that an example never equals the frequent constants 1 and 2."""
 
@@ -35,17 +39,16 @@ def capture(
     oblivious = settings.patch(backed_size_oblivious=True)
     with oblivious:
         try:
-            return _export(model, inputs, keywords, defer=False), []
+            return _whole(_export(model, inputs, keywords, defer=False), inputs), []
         except torch._dynamo.exc.UserError as error:
             first = error
-        guards = _unproved(str(first))
-        baked = _baked(str(first), inputs)
-        if baked or not guards:
-            raise _refusal(first, baked) from None
+        guards = _unproved(_message(first))
+        if _baked(_message(first), inputs) or not guards:
+            raise _refusal(first, inputs) from None
         try:
-            program = _export(model, inputs, keywords, defer=True)
+            program = _whole(_export(model, inputs, keywords, defer=True), inputs)
         except torch._dynamo.exc.UserError as error:
-            raise _refusal(error, _baked(str(error), inputs)) from None
+            raise _refusal(error, inputs) from None
     note = f"torch.export could not prove the graph for every declared size: {'; '.join(guards)}."
     return program, [note]
 
@@ -58,9 +61,7 @@ def _export(
     from ascend_migrate.converters.torch_rnn_capture import whole_recurrent_layers
 
     dims = {
-        name: torch.export.Dim(name, min=dim.low, max=dim.high)
-        for name, dim in dynamic_dims(inputs).items()
-        if dim.low != dim.high
+        name: _torch_dim(dim) for name, dim in dynamic_dims(inputs).items() if dim.low != dim.high
     }
     shapes = {
         item.name: {
@@ -84,7 +85,7 @@ def _export(
     except torch._dynamo.exc.UserError as error:
         if "Constraints violated" in str(error):
             raise
-        raise _refusal(error, []) from None
+        raise _refusal(error, inputs) from None
     except (
         RuntimeError,  # data-dependent control flow, shape errors, unsupported operators
         TypeError,
@@ -95,7 +96,59 @@ def _export(
         AssertionError,
         NotImplementedError,
     ) as error:
-        raise _refusal(error, []) from None
+        raise _refusal(error, inputs) from None
+
+
+def input_positions(program: "ExportedProgram", inputs: Sequence[InputSpec]) -> list[int]:
+    """Returns the place of each input among the program's own."""
+    from torch.utils import _pytree as pytree
+
+    spec = program.call_spec.in_spec
+    positions, named = pytree.tree_unflatten(range(spec.num_leaves), spec)
+    return [named[item.name] for item in inputs] if named else list(positions)
+
+
+def _whole(program: "ExportedProgram", inputs: Sequence[InputSpec]) -> "ExportedProgram":
+    """Returns the program if it takes every declared size: of steps, torch narrows it silently.
+
+    Raises:
+        ConversionError: names the dimension and the sizes that it does not take.
+    """
+    placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    names = program.graph_signature.user_inputs
+    for item, position in zip(inputs, input_positions(program, inputs), strict=True):
+        shape = placeholders[str(names[position])].meta["val"].shape
+        for dim, size in zip(item.shape, shape, strict=True):
+            if isinstance(dim, int) or isinstance(size, int) or _torch_step(dim) == 1:
+                continue
+            (steps,) = size.node.expr.free_symbols
+            taken, step = program.range_constraints[steps], _torch_step(dim)
+            lost = [s for s in dim.sizes if not taken.lower <= s // step <= taken.upper]
+            if lost:
+                raise ConversionError(
+                    f"the model cannot take every declared size: {dim} was traced without "
+                    f"{', '.join(map(str, lost[:4]))}; migrate it for those apart, or remove what "
+                    "depends on that size in the model"
+                )
+    return program
+
+
+def _torch_dim(dim: Dim) -> Any:
+    """Returns the dimension as torch knows it: any number of steps, plus what is left over."""
+    import torch
+
+    step = _torch_step(dim)
+    if step == 1:
+        return torch.export.Dim(dim.name, min=dim.low, max=dim.high)
+    least, rest = divmod(dim.low, step)
+    steps = torch.export.Dim(f"{dim.name}{_STEPS}", min=least, max=dim.high // step)
+    return step * steps + rest if rest else step * steps
+
+
+def _torch_step(dim: Dim) -> int:
+    """Returns the largest step that leaves every size two of them: torch takes 0 and 1 apart."""
+    steps = (dim.step // n for n in range(1, dim.step + 1) if dim.step % n == 0)
+    return next((step for step in steps if dim.low // step > 1), 1)
 
 
 def _by_position(model: "torch.nn.Module", shapes: list[Any]) -> Any:
@@ -117,7 +170,7 @@ def _examples(inputs: Sequence[InputSpec]) -> dict[str, "torch.Tensor"]:
     sizes: dict[str, int] = {}
     fixed = {size for item in inputs for size in item.shape if isinstance(size, int)}
     for name, dim in dynamic_dims(inputs).items():
-        wanted = range(max(dim.low, _EXAMPLE_FROM), dim.high + 1)
+        wanted = (size for size in dim.sizes if size >= _EXAMPLE_FROM)
         free = (size for size in wanted if size not in fixed and size not in sizes.values())
         sizes[name] = next(free, dim.high)
     generator = torch.Generator().manual_seed(0)
@@ -153,34 +206,50 @@ def _baked(message: str, inputs: Sequence[InputSpec]) -> list[str]:
     return sorted({n for n in [*marked, *fixed, *(a for a, _ in equal)] if n in names})
 
 
-def _refusal(error: BaseException, baked: Sequence[str]) -> ConversionError:
+def _refusal(error: BaseException, inputs: Sequence[InputSpec]) -> ConversionError:
+    reason = reason_of(error)
+    baked = _baked(_message(error), inputs)
     if baked:
         return ConversionError(
-            f"dynamic dimension(s) {', '.join(baked)} would be fixed by the model "
-            f"({reason_of(error)}); declare one size, or remove what depends on it in the model"
+            f"dynamic dimension(s) {', '.join(baked)} would be fixed by the model ({reason}); "
+            "remove what depends on that size in the model, or migrate it once for each size, "
+            "given as a number"
         )
-    guards = _unproved(str(error))
+    guards = _unproved(_message(error))
     if guards:
         return ConversionError(
             f"the model cannot take every declared size: {'; '.join(guards)}; narrow the range of "
-            "the dimension"
+            "the dimension, or give it steps, such as h=64..256/32"
+        )
+    place = place_of(error)
+    what = f"torch.export cannot trace the model{f' at {place}' if place else ''}"
+    dims = ", ".join(str(dim) for dim in dynamic_dims(inputs).values() if dim.low != dim.high)
+    if dims and re.search(r"\bs\d+\b", reason):
+        return ConversionError(
+            f"{what} with any size of {dims}: {reason}, where s and a number is such a size; "
+            "give the dimension steps, such as h=64..256/32, or one size"
         )
     return ConversionError(
-        f"torch.export cannot trace the model: {reason_of(error)}; control flow and shapes "
-        "must not depend on the values of tensors"
+        f"{what}: {reason}; control flow and shapes must not depend on the values of tensors"
     )
+
+
+def _message(error: BaseException) -> str:
+    """Returns what torch says, without colours, and of dimensions with steps only the name."""
+    text = re.sub(r"\x1b\[\d+m|\[9\dm|\[0m", "", str(error))
+    return re.sub(rf"(?:\d+\*)?\b(\w+?){_STEPS}\b(?: \+ \d+)?", r"\1", text)
 
 
 def reason_of(error: BaseException) -> str:
     """Returns the essential cause of an exporter's message, in one line."""
-    text = re.sub(r"\x1b\[\d+m|\[9\dm|\[0m", "", str(error))
-    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
+    lines = [line.strip(" -") for line in _message(error).splitlines() if line.strip(" -")]
     telling = (
         r"No ONNX function found",
         r"specialized it to be a constant",
         r"satisfy the generated guard",
         r"Could not (guard|extract)",
         r"Error when translating",
+        r"^<class '[\w.]+'>: ",
     )
     for pattern in telling:
         for line in lines:
@@ -191,5 +260,6 @@ def reason_of(error: BaseException) -> str:
 
 def _shortened(line: str) -> str:
     line = re.sub(r"<class '[\w.]+'>: ", "", line).split(" If you're using")[0]
+    line = line.split(" (unhinted: ")[0]
     line = _readable(line).rstrip(".")
     return line if len(line) <= _REASON_LENGTH else line[: _REASON_LENGTH - 1] + "…"

@@ -5,6 +5,8 @@ constants and extremes, ids that walk through the whole range, masks that pad on
 What they leave out, the random cases draw.
 """
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,13 @@ from numpy.typing import NDArray
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import SourceError
-from ascend_migrate.pipeline.inputs import Dim, InputSpec, dynamic_dims
+from ascend_migrate.pipeline.inputs import (
+    COMBINATIONS,
+    Dim,
+    InputSpec,
+    combinations,
+    dynamic_dims,
+)
 
 Array = NDArray[Any]
 Feeds = dict[str, Array]
@@ -54,6 +62,9 @@ def make_cases(inputs: Sequence[InputSpec], *, seed: int, count: int) -> tuple[C
         inputs: what the model is fed; sizes and values stay within their ranges.
         seed: of everything random.
         count: random cases; they take turns through the sizes.
+
+    Where sizes are listed, each combination of them is fed at least once: it may be served by a
+    graph of its own.
     """
     rng = np.random.default_rng(seed)
     sizes = _sizes(inputs, rng)
@@ -73,6 +84,11 @@ def make_cases(inputs: Sequence[InputSpec], *, seed: int, count: int) -> tuple[C
     cases += [
         _case(f"random-{index}", inputs, sizes[index % len(sizes)], rng, _random)
         for index in range(count)
+    ]
+    fed = [*sizes[:2], middle, *(sizes[index % len(sizes)] for index in range(count))]
+    cases += [
+        _case(f"listed-{index}", inputs, found, rng, _random)
+        for index, found in enumerate(_unfed(inputs, fed, rng))
     ]
     return tuple(_distinct(cases))
 
@@ -135,7 +151,7 @@ def _fits(shape: tuple[int, ...], item: InputSpec, dims: dict[str, int]) -> bool
         if isinstance(wanted, int):
             if size != wanted:
                 return False
-        elif not wanted.low <= size <= wanted.high or dims.setdefault(wanted.name, size) != size:
+        elif size not in wanted.sizes or dims.setdefault(wanted.name, size) != size:
             return False
     return True
 
@@ -149,14 +165,35 @@ def _sizes(inputs: Sequence[InputSpec], rng: np.random.Generator) -> list[dict[s
         {n: d.low if (i + flip) % 2 else d.high for i, (n, d) in enumerate(dims.items())}
         for flip in (0, 1)
     ]
-    drawn = [{n: int(rng.integers(d.low, d.high + 1)) for n, d in dims.items()} for _ in range(2)]
+    drawn = [{n: _drawn(d, rng) for n, d in dims.items()} for _ in range(2)]
     middle = {name: _middle(dim, place) for place, (name, dim) in enumerate(dims.items())}
     return [shortest, longest, *(mixed if len(dims) > 1 else []), *drawn, middle]
 
 
 def _middle(dim: Dim, place: int) -> int:
     """A size above 2 and unlike its neighbours' where the range allows that."""
-    return min(dim.high, max(dim.low, 3 + 2 * place))
+    return dim.sizes[min(bisect_left(dim.sizes, 3 + 2 * place), len(dim.sizes) - 1)]
+
+
+def _drawn(dim: Dim, rng: np.random.Generator) -> int:
+    return dim.sizes[int(rng.integers(len(dim.sizes)))]
+
+
+def _unfed(
+    inputs: Sequence[InputSpec], fed: Sequence[Mapping[str, int]], rng: np.random.Generator
+) -> Iterator[dict[str, int]]:
+    """Returns sizes for each combination of listed ones that is not among ``fed``."""
+    dims = dynamic_dims(inputs)
+    listed = [dim for dim in dims.values() if dim.listed]
+    if math.prod(len(dim.sizes) for dim in listed) <= COMBINATIONS:
+        wanted = combinations(listed)
+    else:
+        # Too many for graphs of their own: every size once.
+        count = max(len(dim.sizes) for dim in listed)
+        wanted = [{d.name: d.sizes[i % len(d.sizes)] for d in listed} for i in range(count)]
+    for sizes in wanted:
+        if not any(sizes.items() <= other.items() for other in fed):
+            yield {name: _drawn(dim, rng) for name, dim in dims.items()} | sizes
 
 
 def _blocks(inputs: Sequence[InputSpec], dims: Mapping[str, int]) -> int:

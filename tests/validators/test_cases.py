@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import SourceError
-from ascend_migrate.pipeline.inputs import Dim, InputSpec, dynamic_dims, parse_inputs
+from ascend_migrate.pipeline.inputs import Dim, InputSpec, combinations, dynamic_dims, parse_inputs
 from ascend_migrate.validators.cases import load_samples, make_cases
 
 IDS = "ids=int64[batch=1..4,time=2..16]:5..70"
@@ -22,12 +22,20 @@ def specs(*texts: str) -> tuple[InputSpec, ...]:
     return inputs
 
 
+def dims_of(name: str) -> st.SearchStrategy[Dim]:
+    ranges = st.builds(
+        lambda low, more, step: Dim.between(name, low, low + more * step, step),
+        st.integers(1, 4),
+        st.integers(0, 5),
+        st.integers(1, 3),
+    )
+    listed = st.sets(st.integers(1, 12), min_size=2, max_size=4)
+    return ranges | listed.map(lambda sizes: Dim(name, tuple(sorted(sizes))))
+
+
 @st.composite
 def declared(draw: st.DrawFn) -> tuple[InputSpec, ...]:
-    dims = [
-        Dim(name, low, low + draw(st.integers(0, 5)))
-        for name, low in [("n", draw(st.integers(1, 3))), ("t", draw(st.integers(1, 4)))]
-    ]
+    dims = [draw(dims_of("n")), draw(dims_of("t"))]
     sizes: list[int | Dim] = [*dims, 2]
     shape = tuple(draw(st.lists(st.sampled_from(sizes), min_size=1, max_size=3)))
     dtype = draw(st.sampled_from(["float32", "float64", "int64", "int32", "uint8", "bool"]))
@@ -46,7 +54,7 @@ def test_sizes_and_values_stay_in_their_ranges(inputs: tuple[InputSpec, ...], se
             assert array.dtype == numpy_dtype(item.dtype)
             for size, wanted in zip(array.shape, item.shape, strict=True):
                 if isinstance(wanted, Dim):
-                    assert dims[wanted.name].low <= size <= dims[wanted.name].high
+                    assert size in dims[wanted.name].sizes
                 else:
                     assert size == wanted
             if item.low is not None and item.high is not None:
@@ -65,6 +73,25 @@ def test_the_same_request_gives_the_same_bytes(inputs: tuple[InputSpec, ...], se
 def test_every_dynamic_dimension_is_tried_at_both_ends() -> None:
     shapes = {case.feeds["ids"].shape for case in make_cases(specs(IDS), seed=0, count=8)}
     assert {(1, 2), (4, 16), (1, 16), (4, 2)} <= shapes
+
+
+@given(inputs=declared(), count=st.integers(0, 4))
+def test_every_combination_of_listed_sizes_is_fed(
+    inputs: tuple[InputSpec, ...], count: int
+) -> None:
+    shapes = {case.feeds["x"].shape for case in make_cases(inputs, seed=0, count=count)}
+    listed = [dim for dim in dynamic_dims(inputs).values() if dim.listed]
+    axes = [inputs[0].shape.index(dim) for dim in listed]
+    fed = {tuple(shape[axis] for axis in axes) for shape in shapes}
+    assert fed >= {tuple(sizes.values()) for sizes in combinations(listed)}
+
+
+def test_of_many_combinations_every_size_is_fed() -> None:
+    sizes = "|".join(str(size) for size in range(1, 11))
+    cases = make_cases(specs(f"x=float32[a={sizes},b={sizes}]"), seed=0, count=0)
+    for axis in (0, 1):
+        assert {case.feeds["x"].shape[axis] for case in cases} == set(range(1, 11))
+    assert len(cases) < 20
 
 
 def test_ids_walk_through_a_small_vocabulary() -> None:
