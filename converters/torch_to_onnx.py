@@ -1,6 +1,7 @@
 """torch.nn.Module -> model.onnx, with its weights left in the safetensors file.
 
-capture (torch.export) -> translate (torch.onnx, opset 18) -> fold -> lower -> shape -> write
+capture (torch.export) -> translate (torch.onnx, opset 18) -> fold -> lower opset and
+precision -> shape -> write
 """
 
 import re
@@ -12,12 +13,20 @@ from ascend_migrate.converters.onnx_attention import hide_what_is_masked
 from ascend_migrate.converters.onnx_folding import fold_constants
 from ascend_migrate.converters.onnx_for_atc import shape_for_atc
 from ascend_migrate.converters.onnx_opset import lower_opset
-from ascend_migrate.converters.onnx_weights import CHECKPOINT_NAME, write_model
+from ascend_migrate.converters.onnx_precision import lower_precision
+from ascend_migrate.converters.onnx_weights import (
+    CHECKPOINT_NAME,
+    lowered_file,
+    read_layout,
+    write_model,
+    write_weights,
+)
 from ascend_migrate.converters.quiet import quiet
-from ascend_migrate.converters.torch_capture import capture, reason_of
+from ascend_migrate.converters.torch_capture import capture, input_positions, reason_of
 from ascend_migrate.pipeline.errors import ConversionError
 from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.model_call import called_by_name, output_names
+from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Artifact, Form
 
 if TYPE_CHECKING:
@@ -29,12 +38,14 @@ _EXPORTED_OPSET = 18
 """What torch's exporter really emits; asked for 17, it still writes 18 and does not say so."""
 
 
-def convert(
+def convert(  # noqa: PLR0913 - what the graph depends on
     model: "torch.nn.Module",
     inputs: Sequence[InputSpec],
     into: Path,
     *,
     opset: int = 17,
+    precision: Precision | None = None,
+    runnable: bool = True,
     weights: Path | None,
     parent: str,
 ) -> Artifact:
@@ -46,6 +57,10 @@ def convert(
         inputs: what it is fed; their dynamic dimensions stay dynamic in the graph.
         into: an existing folder.
         opset: of the standard operators in the graph, at most 18.
+        precision: what the graph is lowered to; None leaves it in the model's own types. Lowered
+            weights go to a safetensors file of their own.
+        runnable: whether onnxruntime must load the graph; otherwise it may hold bfloat16, which
+            onnxruntime lacks and MindIR has.
         weights: the safetensors file in the same folder that initializers may point into.
         parent: digest of what the model was made from.
 
@@ -62,11 +77,18 @@ def convert(
         hide_what_is_masked(graph)
         _name_inputs(graph, program, inputs)
         _name_outputs(graph, program)
+        # Only the graph needs the weights from here on, and only until they are found in the file.
+        del model, program
         _name_dims(graph, inputs)
         fold_constants(graph)
         lower_opset(graph, opset)
+        if precision is not None:
+            lost += lower_precision(graph, precision, read_layout(weights) if weights else ())
         shape_for_atc(graph)
-    files, written = write_model(graph, into, weights=weights)
+    if precision is not None:
+        weights = into / lowered_file(precision.dtype)
+        write_weights(graph, weights)
+    files, written = write_model(graph, into, weights=weights, runnable=runnable)
     return Artifact.of(Form.ONNX, into, files, parent=parent, notes=[*notes, *lost, *written])
 
 
@@ -113,11 +135,7 @@ def _name_inputs(
     graph: "ir.Model", program: "ExportedProgram", inputs: Sequence[InputSpec]
 ) -> None:
     """Gives the graph's inputs the names and the order of ``inputs``."""
-    from torch.utils import _pytree as pytree
-
-    spec = program.call_spec.in_spec
-    positions, named = pytree.tree_unflatten(range(spec.num_leaves), spec)
-    order = [named[item.name] for item in inputs] if named else list(positions)
+    order = input_positions(program, inputs)
     found = list(graph.graph.inputs)
     if len(found) != len(inputs):
         raise ConversionError(f"the graph has {len(found)} inputs instead of {len(inputs)}")
@@ -204,8 +222,14 @@ def _name_dims(graph: "ir.Model", inputs: Sequence[InputSpec]) -> None:
                     f"dimension {dim.name!r} of input {item.name!r} became fixed in the graph; "
                     "give it one size, or remove what depends on its size in the model"
                 )
-            symbols[str(sizes[axis])] = dim.name
-    pattern = re.compile(r"\b(" + "|".join(map(re.escape, symbols)) + r")\b") if symbols else None
+            expression = str(sizes[axis])
+            symbols[expression] = dim.name
+            if dim.step > 1:
+                # 16*s77 is the dimension itself; elsewhere s77 is the number of its steps.
+                steps = re.fullmatch(r"(?:(\d+)\*)(\w+)(?: \+ \d+)?", expression)
+                symbols |= {steps[2]: f"({dim.name}//{steps[1]})"} if steps else {}
+    longest_first = sorted(symbols, key=len, reverse=True)
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, longest_first))})\b") if symbols else None
     for value in _all_values(graph):
         if value.shape is None or pattern is None:
             continue

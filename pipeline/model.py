@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.checkpoint import Checkpoint
+from ascend_migrate.pipeline.checkpoint.mapped import PrivateMaps
 from ascend_migrate.pipeline.checkpoint.state_dict import common_prefix
 from ascend_migrate.pipeline.dtypes import torch_dtype
 from ascend_migrate.pipeline.errors import ModelError
@@ -230,10 +231,11 @@ def _state(
     state: dict[str, torch.Tensor] = {}
     faults = []
     first = {name: group for group in ties for name in group}
+    maps = PrivateMaps()
     for name in expected:
         if name not in names:
             continue
-        tensor = _tensor(checkpoint, names[name]).reshape(expected[name].shape)
+        tensor = _tensor(checkpoint, names[name], maps).reshape(expected[name].shape)
         fitting = _fitted(tensor, expected[name].dtype)
         if fitting is None:
             faults.append(f"{name} is {tensor.dtype} and not exact as {expected[name].dtype}")
@@ -249,11 +251,11 @@ def _state(
     return state, faults
 
 
-def _tensor(checkpoint: Checkpoint, name: str) -> "torch.Tensor":
+def _tensor(checkpoint: Checkpoint, name: str, maps: PrivateMaps) -> "torch.Tensor":
     import numpy as np
     import torch
 
-    array = checkpoint.read(name).copy()
+    array = checkpoint.read_writable(name, maps)
     dtype = torch_dtype(checkpoint.tensors[name].dtype)
     if array.dtype.kind == "V" or array.dtype.name.startswith(("bfloat", "float8")):
         # NumPy and torch share no such type: the bits travel as integers.

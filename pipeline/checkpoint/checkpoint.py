@@ -1,6 +1,6 @@
 """An opened checkpoint: tensors by name, none of them read before it is asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -13,10 +13,15 @@ from ascend_migrate.pipeline.checkpoint import state_dict
 from ascend_migrate.pipeline.checkpoint.contents import Contents
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, named, shown
 from ascend_migrate.pipeline.checkpoint.formats import open_contents
+from ascend_migrate.pipeline.checkpoint.mapped import PrivateMaps, file_state
+from ascend_migrate.pipeline.checkpoint.packed import unpack_tensors
+from ascend_migrate.pipeline.checkpoint.streams import stream_view
+from ascend_migrate.pipeline.checkpoint.trusted import open_trusted
 from ascend_migrate.pipeline.checkpoint.views import View, check_view, extent, materialise
 from ascend_migrate.pipeline.digest import file_digest, json_digest
 from ascend_migrate.pipeline.dtypes import BY_NAME
 from ascend_migrate.pipeline.errors import SourceError
+from ascend_migrate.pipeline.renames import Rename
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,7 @@ class Checkpoint:
         Raises:
             SourceError: no such name, or its bytes are damaged.
         """
-        entry = self.tensors.get(name)
-        if entry is None:
-            raise SourceError(f"{self.path}: has no tensor {shown(name)}; see inspect")
+        entry = self._entry(name)
         with named(self.path, self.format):
             try:
                 storage = self._contents.storage(entry.view.storage)
@@ -100,33 +103,114 @@ class Checkpoint:
             except FormatError as error:
                 raise FormatError(f"tensor {shown(name)}: {error}") from None
 
+    def read_writable(self, name: str, maps: PrivateMaps) -> NDArray[np.generic]:
+        """Returns one tensor as a writable C-contiguous array, without a copy where that works.
 
-def open_checkpoint(path: Path, *, key: str | None = None, drop: Sequence[str] = ()) -> Checkpoint:
-    """Opens a checkpoint without executing anything in it and without reading a tensor.
+        Args:
+            name: of the tensor.
+            maps: what is written to the array is seen in these maps, and nowhere else.
+
+        Raises:
+            SourceError: no such name, or its bytes are damaged.
+        """
+        view = self._entry(name).view
+        array = self.read(name)
+        private = None
+        if view.as_stored:
+            with named(self.path, self.format):
+                private = maps.writable(self._contents.storage(view.storage))
+        if private is None:
+            return array.copy()
+        array = materialise(view, private)
+        array.flags.writeable = True
+        return array
+
+    def pieces(self, name: str) -> Iterator[memoryview]:
+        """Yields the bytes of one tensor, contiguous and in order, in little memory.
+
+        Raises:
+            SourceError: no such name, or its bytes are damaged: mostly known once the last piece
+                has been taken, so that nothing may be made of the earlier ones before.
+        """
+        entry = self._entry(name)
+        with named(self.path, self.format):
+            try:
+                yield from stream_view(self._contents, entry.view)
+            except FormatError as error:
+                raise FormatError(f"tensor {shown(name)}: {error}") from None
+
+    def state(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Returns names, sizes and times of all files that are read: other when one changes."""
+        with named(self.path, self.format):
+            files = self._contents.files or {self.path.name: self.path}
+            return [(name, file_state(path.stat())) for name, path in sorted(files.items())]
+
+    def _entry(self, name: str) -> TensorEntry:
+        if name not in self.tensors:
+            raise SourceError(f"{self.path}: has no tensor {shown(name)}; see inspect")
+        return self.tensors[name]
+
+
+def open_checkpoint(
+    path: Path,
+    *,
+    key: str | None = None,
+    drop: Sequence[str] = (),
+    rename: Sequence[Rename] = (),
+    unpack: Collection[str] = (),
+    trust_pickle: Path | None = None,
+) -> Checkpoint:
+    """Opens a checkpoint without reading a tensor, and without executing anything in it.
 
     Args:
         path: a file, or a folder, of a format that has a reader.
         key: dotted path of the state dict inside; found by itself when only one fits.
         drop: patterns of names that are left out on purpose.
+        rename: rules for new names; they see the names without wrapper prefixes.
+        unpack: kinds of tensors that are turned into plain ones, of `packed.KINDS`.
+        trust_pickle: folder with the modules of the pickled objects in the file. Where a file
+            cannot be read otherwise, its code is run in a confined process; None refuses it.
 
     Raises:
         SourceError: unreadable, unknown, damaged, hostile or ambiguous.
     """
-    contents = open_contents(path)
+    try:
+        contents = open_contents(path)
+        with named(path, contents.format):
+            if contents.refusal:
+                raise FormatError(contents.refusal)
+    except SourceError:
+        if trust_pickle is None or path.is_dir():
+            raise
+        contents = open_trusted(path, trust_pickle)
     with named(path, contents.format):
-        if contents.refusal:
-            raise FormatError(contents.refusal)
-        return select(path, contents, key, drop)
+        try:
+            return select(path, contents, key, drop, rename, unpack)
+        except state_dict.ObjectsError:
+            if trust_pickle is None or path.is_dir():
+                raise
+            trusted = open_trusted(path, trust_pickle)
+            return select(path, trusted, key, drop, rename, unpack)
 
 
-def select(path: Path, contents: Contents, key: str | None, drop: Sequence[str]) -> Checkpoint:
+def select(
+    path: Path,
+    contents: Contents,
+    key: str | None = None,
+    drop: Sequence[str] = (),
+    rename: Sequence[Rename] = (),
+    unpack: Collection[str] = (),
+) -> Checkpoint:
     """Makes a checkpoint of the state dict under ``key``.
 
     Raises:
         FormatError: none fits, or a tensor of it does not fit its storage.
     """
     chosen, tree = state_dict.choose(contents.root, key)
-    views, extra, notes = state_dict.split(tree, drop)
+    tree, left = state_dict.kept(tree, drop)
+    contents, tree, unpacked = unpack_tensors(contents, tree, unpack)
+    views, extra, notes = state_dict.named(tree, rename)
+    notes += [*left, *unpacked]
     for name, view in views.items():
         try:
             check_view(view, contents.storages[view.storage].nbytes)

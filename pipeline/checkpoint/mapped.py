@@ -1,0 +1,168 @@
+"""Files that are mapped to be looked at, and read when all of their bytes are wanted."""
+
+import ctypes
+import io
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from threading import local
+
+from ascend_migrate.pipeline.checkpoint.faults import FormatError
+
+PIECE = 1 << 19
+"""Bytes that are read at a time, 512 KiB: they stay in the processor's cache until they are
+checked, hashed and written. Blocks of 1 MiB and more cost twice the processor time."""
+
+
+class Mapped(mmap.mmap):
+    """A mapped file that can be opened again.
+
+    Attributes:
+        path: where it was.
+        state: what tells one file, and one version of it, from another.
+        address: of its first byte in memory.
+    """
+
+    path: Path
+    state: tuple[int, ...]
+    address: int
+
+
+def map_file(path: Path) -> memoryview:
+    """Maps the file read-only; the pages are read when they are touched.
+
+    Raises:
+        FormatError: it is empty or no regular file.
+    """
+    if not path.is_file():
+        raise FormatError(
+            "is a folder or a device, not a file" if path.exists() else "no such file"
+        )
+    if path.stat().st_size == 0:
+        raise FormatError("is empty; get a fresh copy of the file")
+    with path.open("rb") as stream:
+        found = Mapped(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        found.path, found.state = path, file_state(os.fstat(stream.fileno()))
+    data = memoryview(found)
+    found.address = _address(data)
+    return data
+
+
+def file_state(found: os.stat_result) -> tuple[int, ...]:
+    """Returns what changes when a file is replaced or written to."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def pieces(data: memoryview) -> Iterator[memoryview]:
+    """Yields ``data`` in order, in pieces of at most `PIECE` bytes.
+
+    What is mapped is read from its file instead. So no pages add up in memory, and a disk that
+    fails is an error and not the end of the process.
+
+    Raises:
+        FormatError: the file has been changed since it was mapped.
+        OSError: it cannot be read.
+    """
+    owner = data.obj
+    if not isinstance(owner, Mapped):
+        for at in range(0, len(data), PIECE):
+            yield data[at : at + PIECE]
+        return
+    if not len(data):
+        return
+    at = _address(data) - owner.address
+    end = at + len(data)
+    stream = _opened.again(owner)
+    while at < end:
+        piece = os.pread(stream.fileno(), min(PIECE, end - at), at)
+        if not piece:
+            raise FormatError(f"{owner.path.name} was cut off while it was read; start again")
+        yield memoryview(piece)
+        at += len(piece)
+
+
+class _Opened(local):
+    """The file that a thread has read last, which it mostly reads next."""
+
+    stream: io.FileIO | None = None
+
+    def again(self, mapped: Mapped) -> io.FileIO:
+        """Opens a mapped file once more.
+
+        Raises:
+            FormatError: it is another one now, or has been written to.
+        """
+        if self.stream is None or file_state(os.fstat(self.stream.fileno())) != mapped.state:
+            self.stream = io.FileIO(mapped.path)
+        if file_state(os.fstat(self.stream.fileno())) != mapped.state:
+            raise FormatError(f"{mapped.path.name} was changed while it was read; start again")
+        return self.stream
+
+
+_opened = _Opened()
+
+
+def forget(data: memoryview) -> None:
+    """Gives the pages of mapped ``data`` back; they are read again when they are touched."""
+    owner = data.obj
+    if isinstance(owner, Mapped) and len(data):
+        start = _address(data) - owner.address
+        first = start - start % mmap.PAGESIZE
+        owner.madvise(mmap.MADV_DONTNEED, first, start + len(data) - first)
+
+
+class PrivateMaps:
+    """Writable views of mapped files: what is written stays in memory, and in these views alone.
+
+    A page takes memory only once it is written to, and files and other maps stay as they are. So a
+    model can be given its weights without a copy of them, and do with them what it likes.
+    """
+
+    def __init__(self) -> None:
+        self._maps: dict[int, mmap.mmap] = {}
+
+    def writable(self, data: memoryview) -> memoryview | None:
+        """Returns the same bytes in a private map; None where they are not in a mapped file.
+
+        Raises:
+            FormatError: the file has been changed since it was mapped.
+        """
+        owner = data.obj
+        if not isinstance(owner, Mapped) or not len(data):
+            return None
+        if id(owner) not in self._maps:
+            with owner.path.open("rb") as stream:
+                if file_state(os.fstat(stream.fileno())) != owner.state:
+                    raise FormatError(f"{owner.path.name} was changed while it was read")
+                self._maps[id(owner)] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        start = _address(data) - owner.address
+        return memoryview(self._maps[id(owner)])[start : start + len(data)]
+
+
+class _Buffer(ctypes.Structure):
+    """Py_buffer of CPython's Include/pybuffer.h."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+def _address(data: memoryview) -> int:
+    """Returns where the bytes are: a slice does not say which part of its file it is."""
+    buffer = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(buffer), 0)
+    try:
+        return int(buffer.buf or 0)
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
