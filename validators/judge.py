@@ -3,15 +3,31 @@
 A model that differs is data, a FAIL. What could not be asked is NOT_RUN, which is no pass either.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ascend_migrate.pipeline import mindir_buckets
 from ascend_migrate.pipeline.checkpoint import Checkpoint
-from ascend_migrate.pipeline.errors import CheckError, EvidenceError, ToolchainError
-from ascend_migrate.pipeline.gate import GRAPH_FORMS
-from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome, Verdict
-from ascend_migrate.validators import calls, ledger
+from ascend_migrate.pipeline.errors import (
+    CheckError,
+    EvidenceError,
+    KernelMissingError,
+    ToolchainError,
+)
+from ascend_migrate.pipeline.gate import KERNELS
+from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
+from ascend_migrate.pipeline.precision import Precision
+from ascend_migrate.pipeline.records import (
+    GRAPH_FORMS,
+    Artifact,
+    Finding,
+    Form,
+    Outcome,
+    Verdict,
+)
+from ascend_migrate.validators import buckets, calls, ledger, lowered
 from ascend_migrate.validators.golden import Golden, read_golden
 from ascend_migrate.validators.original import Outputs
 from ascend_migrate.validators.outputs import CLOSE
@@ -25,7 +41,10 @@ def judge(  # noqa: PLR0913 - what a verdict depends on
     *,
     source_digest: str,
     source_weights: Checkpoint | None,
-    timeout: float = 600.0,
+    source_tensor: lowered.Tensors | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    waive_kernels: Collection[Form] = (),
+    stored_as: str | None = None,
     context: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Verdict:
@@ -36,7 +55,11 @@ def judge(  # noqa: PLR0913 - what a verdict depends on
         golden: the original's inputs and outputs; None where only weights are published.
         source_digest: digest of the source; empty takes the golden file's word for it.
         source_weights: the source's tensors; None takes those that the golden file describes.
-        timeout: seconds that one runtime may take for one request.
+        source_tensor: reads one of the source's tensors; needed under a lower precision only.
+        limits: what one runtime may take for one request.
+        waive_kernels: forms that may be published although the runtime lacks a kernel for them.
+        stored_as: type that float32 tensors were cast to in the safetensors form; None if they
+            were not.
         context: what a reader of the report wants to know beside the findings.
         progress: told one line at a time.
 
@@ -49,19 +72,28 @@ def judge(  # noqa: PLR0913 - what a verdict depends on
     if truth is not None and source_digest and truth.source != source_digest:
         raise EvidenceError(f"{golden}: is about another source ({truth.source}); capture it again")
     if source_weights is not None and (truth is None or not truth.weights):
-        weights: Mapping[str, ledger.Weight] = ledger.weights_of_checkpoint(source_weights)
+        weights: Mapping[str, ledger.Weight] = ledger.weights_of_checkpoint(
+            source_weights, precision=Precision(stored_as) if stored_as else None
+        )
     else:
         weights = truth.weights if truth is not None else {}
     findings: list[Finding] = []
     about = dict(context or {})
     for artifact in artifacts:
         progress(f"judge {artifact.form}")
-        stored = stored_weights(artifact)
         if artifact.form not in GRAPH_FORMS:
-            findings += ledger.check_equal(artifact.form, weights, stored)
+            findings += ledger.check_equal(
+                artifact.form, weights, stored_weights(artifact), cast=stored_as is not None
+            )
             continue
-        findings += ledger.check_ledger(artifact.form, weights, stored)
-        findings += _computing(artifact, truth, timeout)
+        for part in mindir_buckets.parts(artifact):
+            found = ledger.check_ledger(part.form, weights, stored_weights(part))
+            where = "" if part is artifact else f" in {part.entry}"
+            findings += [replace(item, subject=item.subject + where) for item in found]
+        findings += _computing(artifact, truth, limits, waived=artifact.form in waive_kernels)
+        if truth is not None and truth.precision is not None:
+            findings.append(lowered.check_range(artifact.form, truth, truth.precision))
+            findings += lowered.check_graph(artifact, truth, truth.precision, source_tensor, limits)
     if truth is not None:
         about["original"] = dict(truth.about)
         about["cases"] = [case.name for case in truth.cases]
@@ -77,32 +109,54 @@ def judge(  # noqa: PLR0913 - what a verdict depends on
     )
 
 
-def _computing(artifact: Artifact, truth: Golden | None, timeout: float) -> list[Finding]:
+def _computing(
+    artifact: Artifact, truth: Golden | None, limits: Limits, *, waived: bool
+) -> list[Finding]:
     """Runs an artifact on every case, twice, and compares what it returns."""
     form = artifact.form
     if truth is None:
         return [_not_run(form, "there is no golden file to compare with; record it with `capture`")]
     try:
-        with open_runner(artifact, timeout=timeout) as runner:
+        with open_runner(artifact, limits) as runner:
             first = [_answer(runner.run, case.feeds) for case in truth.cases]
             if all(isinstance(answer, str) for answer in first):
                 return [_not_run(form, str(first[0]))]
             second = [_answer(runner.run, case.feeds) for case in truth.cases]
+            twin = runner.twin
+    except KernelMissingError as error:
+        return [_without_kernel(form, error, waived=waived)]
     except CheckError as error:
         return [_not_run(form, str(error))]
     except ToolchainError as error:
         if error.transient:
             raise
         return [_not_run(form, str(error))]
-    return calls.findings(form, truth, first, second)
+    found = calls.findings(form, truth, first, second)
+    found += buckets.unasked(artifact, (case.feeds for case in truth.cases))
+    if twin:
+        found.append(Finding(KERNELS, form, "all outputs", Outcome.PASS, note=twin))
+    return found
 
 
 def _answer(run: Callable[..., Outputs], feeds: Outputs) -> Outputs | str:
     """Returns the outputs, or why the runtime refused these inputs."""
     try:
         return run(feeds)
+    except KernelMissingError:
+        raise
     except CheckError as error:
         return str(error)
+
+
+def _without_kernel(form: Form, error: KernelMissingError, *, waived: bool) -> Finding:
+    if waived:
+        note = f"{error}; the specification publishes it all the same: its outputs are not proved"
+        return Finding(KERNELS, form, error.kernel, Outcome.WAIVED, note=note)
+    note = (
+        f"{error}, whatever the device has; it can only be judged there, or be published by its "
+        f'weights alone with validation.waive_kernels = ["{form}"]'
+    )
+    return Finding(KERNELS, form, error.kernel, Outcome.NOT_RUN, note=note)
 
 
 def _not_run(form: Form, reason: str) -> Finding:

@@ -1,0 +1,132 @@
+"""Casts of floating tensors on their way from file to file, and what the casts lose.
+
+Rounding is to nearest, ties to even, as IEEE 754 has it and as torch does it; a NaN stays one.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ascend_migrate.converters.safetensors_layout import Stored
+from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
+from ascend_migrate.pipeline.precision import LOWER_TYPES
+
+CASTS = LOWER_TYPES
+"""What float32 tensors can be stored as."""
+
+Array = NDArray[Any]
+
+_NORMAL = MappingProxyType({"float16": (0x0400, 0x7C00), "bfloat16": (0x0080, 0x7F80)})
+"""Bits of the smallest normal number and of the infinite one, without their signs. Between them
+rounding changes a number by no more than the type's unit roundoff."""
+
+
+@dataclass(slots=True)
+class Loss:
+    """What the casts of a conversion have lost; filled in while the tensors are written.
+
+    Attributes:
+        tensors: number of tensors that were cast.
+        overflowed: finite elements that became infinite.
+        vanished: elements that became zero.
+        change: bound of the relative change of all others.
+    """
+
+    tensors: int = 0
+    overflowed: int = 0
+    vanished: int = 0
+    change: float = 0.0
+
+    def said(self, dtype: str) -> str:
+        """Returns the loss as a sentence."""
+        return (
+            f"{self.tensors} tensors were cast to {dtype}: {self.overflowed} elements became "
+            f"infinite, {self.vanished} became zero, the others changed by at most "
+            f"{self.change:.2g} of their size."
+        )
+
+
+def cast(tensor: Stored, dtype: str, loss: Loss) -> Stored:
+    """Returns a float32 tensor with its elements cast, and any other as it is.
+
+    Args:
+        tensor: what would be written.
+        dtype: one of `CASTS`.
+        loss: is added to while the pieces are taken.
+    """
+    if tensor.dtype != "float32":
+        return tensor
+    return Stored(tensor.name, dtype, tensor.shape, partial(_pieces, tensor, dtype, loss))
+
+
+def _pieces(tensor: Stored, dtype: str, loss: Loss) -> Iterator[memoryview]:
+    loss.tensors += 1
+    source = np.dtype(np.float32)
+    lowered = _engine(dtype)
+    for piece in _whole_elements(tensor.pieces(), source.itemsize):
+        before = np.frombuffer(piece, source)
+        after = lowered(before)
+        _count(before, after.view(np.uint16), dtype, loss)
+        yield after.view(np.uint8).data
+
+
+def _whole_elements(pieces: Iterable[memoryview], width: int) -> Iterator[memoryview]:
+    """Passes the bytes on so that no element is cut."""
+    rest = b""
+    for piece in pieces:
+        whole = memoryview(rest + bytes(piece)) if rest else piece
+        end = len(whole) - len(whole) % width
+        rest = bytes(whole[end:])
+        if end:
+            yield whole[:end]
+    if rest:
+        yield memoryview(rest)
+
+
+def _engine(dtype: str) -> Callable[[Array], Array]:
+    """Returns the fastest exact cast: NumPy has no vector code for float16, and torch has."""
+    if dtype == "float16":
+        import torch
+
+        # What is read is never written to here.
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")
+
+        def with_torch(array: Array) -> Array:
+            lowered: Array = (
+                torch.frombuffer(array.view(np.uint8).data, dtype=torch.float32).half().numpy()
+            )
+            return lowered
+
+        return with_torch
+    return partial(_with_numpy, dtype=numpy_dtype(dtype))
+
+
+def _with_numpy(array: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore", under="ignore"):
+        return array.astype(dtype)
+
+
+def _count(before: Array, bits: NDArray[np.uint16], dtype: str, loss: Loss) -> None:
+    """Adds what a piece lost; only elements out of the normal range need a closer look."""
+    smallest, infinite = _NORMAL[dtype]
+    size = bits & 0x7FFF
+    if smallest <= size.min() and size.max() < infinite:
+        loss.change = max(loss.change, BY_NAME[dtype].epsilon or 0.0)
+        return
+    odd = (size < smallest) | (size >= infinite)
+    if not odd.all():
+        loss.change = max(loss.change, BY_NAME[dtype].epsilon or 0.0)
+    exact = before[odd].astype(np.float64)
+    found = bits[odd].view(numpy_dtype(dtype)).astype(np.float64)
+    loss.overflowed += int(np.count_nonzero(np.isinf(found) & np.isfinite(exact)))
+    loss.vanished += int(np.count_nonzero((found == 0) & (exact != 0)))
+    kept = np.isfinite(found) & (found != 0)
+    if kept.any():
+        change = np.abs(found[kept] - exact[kept]) / np.abs(exact[kept])
+        loss.change = max(loss.change, float(change.max()))
