@@ -2,16 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo faults conformance clean
+.PHONY: demo test lint zoo zoo-page faults precision conformance bench bench-convert fuzz clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    migrate a real checkpoint, publish it, and use what was published"
 	@echo "make test    lint, types, layers and the test suite"
 	@echo "make lint    only ruff, mypy and import-linter"
-	@echo "make zoo     migrate the six public models (slow)"
+	@echo "make zoo     migrate six public models and all architectures of docs/zoo.md (slow)"
+	@echo "make zoo-page  the same architectures, and write docs/zoo.md"
 	@echo "make faults  kill, fill the disk, race (slow)"
+	@echo "make precision  whole models in float16 and bfloat16, and faults in them (slow)"
 	@echo "make conformance  ONNX's own backend tests through MindIR and MindSpore (slow)"
+	@echo "make fuzz    coverage-guided fuzzing of the readers, FUZZ_SECONDS each (slow)"
+	@echo "make bench   what BERT-base and a model above 2 GiB cost, against bars (slow, 5 GB of disk)"
+	@echo "make bench-convert  what a conversion costs beside cp and torch (slow, 20 GB of disk)"
 
 # pip, not uv or poetry: a CPU build of torch that is already at hand is then used.
 .venv/installed: pyproject.toml
@@ -26,7 +31,7 @@ demo: .venv/installed
 	$(BIN)/python -P examples/attacut/demo.py
 
 test: lint
-	$(BIN)/pytest -m "not zoo and not faults"
+	$(BIN)/pytest -m "not zoo and not faults and not precision"
 
 lint: .venv/installed
 	$(BIN)/ruff check
@@ -46,12 +51,34 @@ lint: .venv/installed
 zoo: .venv/zoo
 	$(BIN)/pytest -m zoo
 
+zoo-page: .venv/zoo
+	PYTHONPATH=. $(BIN)/python -P -m tests.zoo.run
+
 faults: .venv/installed
 	$(BIN)/pytest -m faults
+
+precision: .venv/installed
+	$(BIN)/pytest -m precision
 
 # PYTHONPATH and not -m alone: -P keeps our folder validators/ from hiding PyPI's package.
 conformance: .venv/installed
 	PYTHONPATH=. $(BIN)/python -P -m tests.conformance.run --write
 
+.venv/fuzz: .venv/installed
+	$(BIN)/python -m pip install --quiet atheris==3.0.0
+	touch $@
+
+# Hypothesis first: what it finds, it finds in minutes and makes small.
+FUZZ_SECONDS ?= 1800
+fuzz: .venv/fuzz
+	FUZZ_EXAMPLES=5000 $(BIN)/pytest tests/fuzz
+	PYTHONPATH=. $(BIN)/python -P -m tests.fuzz.run $(FUZZ_SECONDS)
+
+bench: .venv/zoo
+	PYTHONPATH=. $(BIN)/python -P -m tests.bench.run
+
+bench-convert: .venv/installed
+	PYTHONPATH=. $(BIN)/python -P -m tests.bench.convert
+
 clean:
-	rm -rf .venv build demo-out *.egg-info
+	rm -rf .venv build demo-out fuzz-corpus fuzz-findings *.egg-info

@@ -65,27 +65,24 @@ def _range(data: Array, entry: Mapping[str, str], path: Path, name: str) -> Arra
     return data[start : start + length]
 
 
-def _of_mindir(path: Path) -> Iterator[Stored]:
-    from ascend_migrate.pipeline.mindir_format import DATA_TYPES, read_model
+def mindir_weights(path: Path) -> Iterator[Stored]:
+    """Returns the parameters of a MindIR file, mapped.
+
+    Raises:
+        SourceError: a range lies outside its file.
+    """
+    from ascend_migrate.pipeline.mindir_format import read_parameters
     from ascend_migrate.pipeline.onnx_signature import confined
 
-    spelled = {code: name for name, code in DATA_TYPES.items()}
-    model = read_model(path)
     maps: dict[str, Array] = {}
-    for tensor in model.graph.parameter:
-        name = tensor.name.partition(":")[2]
-        if tensor.HasField("external_data"):
-            place = tensor.external_data
-            if place.location not in maps:
-                file = confined(path, place.location)
-                maps[place.location] = np.memmap(file, np.uint8, mode="r")
-            entry = {"location": place.location, "offset": str(place.offset)}
-            entry["length"] = str(place.length)
-            raw = _range(maps[place.location], entry, path, name)
-        else:
-            raw = np.frombuffer(tensor.raw_data, np.uint8)
-        dtype = spelled[tensor.data_type]
-        yield Stored(name, dtype, _typed(raw, dtype, tuple(tensor.dims), path, name))
+    for item in read_parameters(path):
+        if item.location not in maps:
+            file = confined(path, item.location) if item.location else path
+            maps[item.location] = np.memmap(file, np.uint8, mode="r")
+        entry = {"location": item.location or path.name}
+        entry |= {"offset": str(item.offset), "length": str(item.length)}
+        raw = _range(maps[item.location], entry, path, item.name)
+        yield Stored(item.name, item.dtype, _typed(raw, item.dtype, item.shape, path, item.name))
 
 
 def _typed(raw: Array, dtype: str, shape: tuple[int, ...], path: Path, name: str) -> Array:
@@ -100,5 +97,5 @@ def _typed(raw: Array, dtype: str, shape: tuple[int, ...], path: Path, name: str
 _READERS: Mapping[Form, Callable[[Path], Iterator[Stored]]] = {
     Form.SAFETENSORS: _of_safetensors,
     Form.ONNX: onnx_weights,
-    Form.MINDIR: _of_mindir,
+    Form.MINDIR: mindir_weights,
 }

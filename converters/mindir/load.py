@@ -3,7 +3,7 @@
 read -> weights apart -> functions inlined -> operators without a lowering expanded -> shapes
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from onnx import numpy_helper, shape_inference
 from onnx.inliner import inline_local_functions
 
 from ascend_migrate.converters.mindir.expand import expand_functions
+from ascend_migrate.converters.mindir.fixed_sizes import fix_sizes
 from ascend_migrate.converters.mindir.hoist import hoist_initializers
 from ascend_migrate.converters.mindir.values import Shape
 from ascend_migrate.pipeline.dtypes import BY_ONNX, numpy_dtype
 from ascend_migrate.pipeline.errors import ConversionError, SourceError
+from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.onnx_signature import confined, load_graph
 
 _SMALL = 1024
@@ -31,18 +33,27 @@ class LoadedModel:
     Attributes:
         model: without functions; initializers above 1024 elements have no data.
         weights: every initializer; external ones as read-only views of the file.
+        outside: names of those that stand in a file of their own, as the checkpoint's tensors do.
         types: element type and shape of every value that shape inference knows.
         opsets: version of each domain.
     """
 
     model: onnx.ModelProto
     weights: Mapping[str, np.ndarray]
+    outside: frozenset[str]
     types: Mapping[str, tuple[str, Shape | None]]
     opsets: Mapping[str, int]
 
 
-def load(path: Path) -> LoadedModel:
+def load(
+    path: Path, inputs: Sequence[InputSpec] = (), sizes: Mapping[str, int] | None = None
+) -> LoadedModel:
     """Reads ``path`` and prepares it.
+
+    Args:
+        path: an ONNX file.
+        inputs: its inputs as declared; only needed with ``sizes``.
+        sizes: of dynamic dimensions that become fixed, by name.
 
     Raises:
         SourceError: the file, or the file that holds its weights, cannot be read.
@@ -50,6 +61,13 @@ def load(path: Path) -> LoadedModel:
     """
     model = load_graph(path)
     opsets = {("" if e.domain == "ai.onnx" else e.domain): e.version for e in model.opset_import}
+    if sizes:
+        fix_sizes(model.graph, inputs, sizes)
+    outside = frozenset(
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    )
     weights = _take_weights(model.graph, path)
     try:
         if model.functions:
@@ -61,7 +79,7 @@ def load(path: Path) -> LoadedModel:
     except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConversionError(f"{path}: the graph is not valid ONNX: {reason}") from error
-    return LoadedModel(model, weights, value_types(model.graph), opsets)
+    return LoadedModel(model, weights, outside, value_types(model.graph), opsets)
 
 
 def inner_types(graph: onnx.GraphProto) -> dict[str, tuple[str, Shape | None]]:

@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 
 from ascend_migrate.converters.mindir.context import Context
+from ascend_migrate.converters.mindir.files import INLINE_LIMIT, WeightFile
 from ascend_migrate.converters.mindir.folding import fold
 from ascend_migrate.converters.mindir.load import LoadedModel, inner_types
+from ascend_migrate.converters.mindir.masks import carries
 from ascend_migrate.converters.mindir.registry import (
     Node,
     Subgraph,
@@ -19,7 +21,7 @@ from ascend_migrate.converters.mindir.registry import (
     schema_of,
 )
 from ascend_migrate.converters.mindir.values import UnsupportedError, Value, constant, merge
-from ascend_migrate.converters.mindir.writer import GRAPH, INLINE_LIMIT, GraphWriter
+from ascend_migrate.converters.mindir.writer import GRAPH, GraphWriter
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import ConversionError, UnsupportedOperatorError
 from ascend_migrate.pipeline.mindir_format import DATA_TYPES, TensorInfo
@@ -150,6 +152,8 @@ class Lowering:
                 self.faults += error.nodes
             return
         results = (result,) if isinstance(result, Value) else tuple(result)
+        if carries(proto.op_type, node.inputs):
+            results = tuple(replace(value, masked=True) for value in results)
         for name, value in zip(proto.output, results, strict=False):
             if name:
                 self.values[name] = self._named(name, value)
@@ -230,10 +234,31 @@ def _empty(value: Value) -> Value:
     return constant(value.name, np.empty(sizes, numpy_dtype(value.dtype)))
 
 
+def faults_of(loaded: LoadedModel) -> tuple[str, ...]:
+    """Returns a line for each node that has no exact counterpart; writes nothing."""
+    try:
+        _lowered(loaded)
+    except UnsupportedOperatorError as error:
+        return error.nodes
+    return ()
+
+
 def lower(
-    loaded: LoadedModel, folder: Path, name: str, *, inline_limit: int = INLINE_LIMIT
+    loaded: LoadedModel,
+    folder: Path,
+    name: str,
+    *,
+    inline_limit: int = INLINE_LIMIT,
+    weights: WeightFile | None = None,
 ) -> tuple[list[str], list[str]]:
     """Lowers and writes a model.
+
+    Args:
+        loaded: the model.
+        folder: an existing folder.
+        name: file name of the graph.
+        inline_limit: bytes of weights above which they are written to a second file.
+        weights: the file that takes the weights of several graphs; None for one of their own.
 
     Returns:
         Paths of the written files within ``folder``, the graph first, and notes for the user.
@@ -241,14 +266,21 @@ def lower(
     Raises:
         UnsupportedOperatorError: lists every node that has no exact counterpart.
     """
-    lowering = Lowering(loaded, loaded.model.graph, Context(GraphWriter()))
-    lowering.main()
+    lowering = _lowered(loaded)
     writer = lowering.context.writer
-    paths = writer.write(folder, name, lowering.outputs(), inline_limit=inline_limit)
+    paths = writer.write(
+        folder, name, lowering.outputs(), inline_limit=inline_limit, shared=weights
+    )
     dynamic = any(
         not isinstance(size, int) for value in lowering.context.inputs for size in value.sizes
     )
     return paths, [_SEVERAL_SIZES] if writer.has_functions and dynamic else []
+
+
+def _lowered(loaded: LoadedModel) -> Lowering:
+    lowering = Lowering(loaded, loaded.model.graph, Context(GraphWriter()))
+    lowering.main()
+    return lowering
 
 
 _SEVERAL_SIZES = (

@@ -15,20 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from ascend_migrate.converters.mindir.files import (
+    INLINE_LIMIT,
+    WeightFile,
+    describe,
+    octets,
+    write_files,
+)
 from ascend_migrate.converters.mindir.primitives import Primitive, table
 from ascend_migrate.converters.mindir.values import Shape
 from ascend_migrate.pipeline import mind_ir_pb2 as pb
+from ascend_migrate.pipeline.digest import bytes_digest
 from ascend_migrate.pipeline.errors import ConversionError
-from ascend_migrate.pipeline.mindir_format import DATA_TYPES, Signature, TensorInfo
+from ascend_migrate.pipeline.mindir_format import DATA_TYPES, LOW, Signature, TensorInfo
 
 GRAPH = "main"
-
-INLINE_LIMIT = 1536 << 20
-"""Bytes of weights above which they go to a file of their own: one protobuf message ends at 2 GiB,
-and the graph needs room too."""
-
-_ALIGNMENT = 64
-"""MindSpore's split form: a 64-byte header, then every tensor at a multiple of 64 bytes."""
 
 
 @dataclass
@@ -135,7 +136,12 @@ class GraphWriter:
         return self._calls[key]
 
     def call(
-        self, name: str, inputs: Sequence[str], attributes: Mapping[str, Any], scope: str
+        self,
+        name: str,
+        inputs: Sequence[str],
+        attributes: Mapping[str, Any],
+        scope: str,
+        dtype: str = "",
     ) -> str:
         """Returns the reference of a call of the primitive ``name``.
 
@@ -144,14 +150,18 @@ class GraphWriter:
             inputs: references, in the order of the primitive's arguments.
             attributes: attributes of the primitive itself.
             scope: the ONNX node that the call is made for; only shown in messages.
+            dtype: element type of the result; kept in the file where it is a `LOW` one.
         """
-        return self._call(self._primitive(table()[name], attributes), inputs, scope)
+        return self._call(self._primitive(table()[name], attributes), inputs, scope, dtype)
 
-    def _call(self, called: str, inputs: Sequence[str], scope: str) -> str:
+    def _call(self, called: str, inputs: Sequence[str], scope: str, dtype: str = "") -> str:
         local = [self.local(ref) for ref in inputs]
         key = (called, *local)
         if key not in self._calls:
-            self._add(key, pb.NodeProto(op_type=f"REF::{called}", input=local, domain=scope))
+            node = pb.NodeProto(op_type=f"REF::{called}", input=local, domain=scope)
+            if dtype in LOW:
+                node.doc_string = dtype
+            self._add(key, node)
         return self._calls[key]
 
     def local(self, ref: str) -> str:
@@ -194,6 +204,7 @@ class GraphWriter:
         outputs: Sequence[tuple[TensorInfo, str]],
         *,
         inline_limit: int = INLINE_LIMIT,
+        shared: WeightFile | None = None,
     ) -> list[str]:
         """Writes the graph that yields ``outputs``.
 
@@ -202,9 +213,10 @@ class GraphWriter:
             name: file name of the graph, such as ``model.mindir``.
             outputs: description and reference of each output.
             inline_limit: bytes of weights above which they are written to a second file.
+            shared: the file that takes the weights of several graphs; None for one of their own.
 
         Returns:
-            Paths of the written files within ``folder``, the graph first.
+            Paths of the written files within ``folder``, the graph first, without a shared one.
         """
         self.finish([ref for _, ref in outputs])
         signature = Signature(tuple(self._inputs), tuple(info for info, _ in outputs))
@@ -218,16 +230,9 @@ class GraphWriter:
             raise ConversionError(
                 f"{name}: {twice[0]!r} is the name of two values; rename that input or weight"
             )
-        paths = [name]
-        if sum(array.nbytes for array in parameters.values()) > inline_limit:
-            location = f"{Path(name).stem}_variables/data_0"
-            _write_external(model.graph, parameters, folder, location)
-            paths.append(location)
-        else:
-            for key, array in parameters.items():
-                _describe(model.graph.parameter.add(), key, array).raw_data = _bytes(array)
-        (folder / name).write_bytes(model.SerializeToString(deterministic=True))
-        return paths
+        return write_files(
+            model, parameters, folder, name, inline_limit=inline_limit, shared=shared
+        )
 
     def _model(self, signature: Signature) -> pb.ModelProto:
         model = pb.ModelProto(
@@ -290,7 +295,7 @@ def _mentioned(graph: pb.GraphProto) -> set[str]:
 
 def _key(value: Any) -> tuple[Any, ...]:
     if isinstance(value, np.ndarray):
-        return ("array", value.dtype.name, value.shape, value.tobytes())
+        return ("array", value.dtype.name, value.shape, bytes_digest(octets(value).data))
     if isinstance(value, tuple | list):
         return ("tuple", *(_key(item) for item in value))
     # repr keeps apart what == does not: 0.0 and -0.0, 1 and True and 1.0; and makes NaN equal.
@@ -312,7 +317,8 @@ def _attribute(name: str, value: Any) -> pb.AttributeProto:
         attribute.type, attribute.s = kinds.STRING, value.encode()
     elif isinstance(value, np.ndarray):
         attribute.type = kinds.TENSORS
-        _describe(attribute.tensors.add(), "", value).raw_data = _bytes(value)
+        describe(attribute.tensors.add(), value)
+        attribute.tensors[0].raw_data = octets(value).tobytes()
     else:
         attribute.type = kinds.TUPLE
         attribute.values.extend(_item(item) for item in value)
@@ -332,36 +338,3 @@ def _item(value: Any) -> pb.AttributeProto:
         attribute.strings.append(attribute.s)
         attribute.ClearField("s")
     return attribute
-
-
-def _describe(tensor: pb.TensorProto, name: str, array: np.ndarray) -> pb.TensorProto:
-    if array.dtype.name not in DATA_TYPES:
-        raise ConversionError(f"tensor {name!r}: MindIR has no element type {array.dtype.name}")
-    tensor.dims.extend(array.shape)
-    tensor.data_type = DATA_TYPES[array.dtype.name]
-    if name:
-        tensor.name = f"{GRAPH}:{name}"
-        tensor.ref_key = name
-    return tensor
-
-
-def _bytes(array: np.ndarray) -> bytes:
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return np.ascontiguousarray(little).tobytes()
-
-
-def _write_external(
-    graph: pb.GraphProto, parameters: Mapping[str, np.ndarray], folder: Path, location: str
-) -> None:
-    """Writes the weights one by one, so that only one is held twice."""
-    path = folder / location
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        # Byte 0 says little endian.
-        stream.write(b"\x01".ljust(_ALIGNMENT, b"\0"))
-        for name, array in parameters.items():
-            external = _describe(graph.parameter.add(), name, array).external_data
-            external.location = location
-            external.offset, external.length = stream.tell(), array.nbytes
-            stream.write(_bytes(array))
-            stream.write(b"\0" * (-array.nbytes % _ALIGNMENT))
