@@ -13,10 +13,12 @@ from ascend_migrate.converters.mindir.values import (
     UnsupportedError,
     Value,
     constant,
+    is_exact,
     natural,
 )
 from ascend_migrate.converters.mindir.writer import GraphWriter
 from ascend_migrate.pipeline.dtypes import numpy_dtype
+from ascend_migrate.pipeline.mindir_format import LOW
 
 # mindspore.common.dtype type ids, as Cast and its kin take them (MindSpore 2.10).
 TYPE_IDS: Mapping[str, int] = {
@@ -77,7 +79,8 @@ class Context:
             shape: sizes of the result as far as known.
             **arguments: further inputs, or attributes of a legacy primitive, by name.
         """
-        return Value(self.scope, dtype, shape, ref=self._call(primitive, inputs, arguments))
+        ref = self._call(primitive, inputs, arguments, dtype)
+        return Value(self.scope, dtype, shape, ref=ref)
 
     def emit_many(
         self,
@@ -92,20 +95,24 @@ class Context:
     def unpack(self, whole: str, results: Sequence[tuple[str, Shape | None]]) -> tuple[Value, ...]:
         """Takes apart a tuple of tensors; ``results`` describes each."""
         return tuple(
-            Value(self.scope, dtype, shape, ref=self._item(whole, index))
+            Value(self.scope, dtype, shape, ref=self._item(whole, index, dtype))
             for index, (dtype, shape) in enumerate(results)
         )
 
     def _call(
-        self, primitive: str, inputs: Sequence[Argument], arguments: Mapping[str, Any]
+        self,
+        primitive: str,
+        inputs: Sequence[Argument],
+        arguments: Mapping[str, Any],
+        dtype: str = "",
     ) -> str:
         entry = table()[primitive]
         refs = [self.reference(item) for item in entry.arguments(tuple(inputs), arguments)]
-        return self.writer.call(primitive, refs, entry.attributes(arguments), self.scope)
+        return self.writer.call(primitive, refs, entry.attributes(arguments), self.scope, dtype)
 
-    def _item(self, whole: str, index: int) -> str:
+    def _item(self, whole: str, index: int, dtype: str = "") -> str:
         return self.writer.call(
-            "TupleGetItem", [whole, self.writer.constant(index)], {}, self.scope
+            "TupleGetItem", [whole, self.writer.constant(index)], {}, self.scope, dtype
         )
 
     def reference(self, argument: Argument) -> str:
@@ -184,8 +191,16 @@ class Context:
         return Scalar(self._call(f"Scalar{name}", (a, b), {}), natural=kept)
 
     def constant(self, content: Any, dtype: str) -> Value:
-        """Returns a constant tensor."""
-        return constant(self.scope, np.asarray(content, dtype=numpy_dtype(dtype)))
+        """Returns a constant tensor.
+
+        What a low type does not hold exactly is float32 behind a cast, so that the graph says the
+        number in full; compilers compute the cast once.
+        """
+        array = np.asarray(content, dtype=numpy_dtype(dtype))
+        if dtype in LOW and not is_exact(content, array):
+            wide = constant(self.scope, np.asarray(content, np.float32))
+            return self.emit("Cast", wide, TYPE_IDS[dtype], dtype=dtype, shape=wide.shape)
+        return constant(self.scope, array)
 
     def like(self, content: float, value: Value) -> Value:
         """Returns a constant of rank 0 with the element type of ``value``."""
@@ -196,7 +211,9 @@ class Context:
         if value.dtype == dtype:
             return value
         if value.constant is not None and not value.weight:
-            return constant(value.name, value.constant.astype(numpy_dtype(dtype)))
+            array = value.constant.astype(numpy_dtype(dtype))
+            if dtype not in LOW or is_exact(value.constant, array):
+                return constant(value.name, array)
         if dtype not in TYPE_IDS:
             raise UnsupportedError(f"MindSpore has no element type {dtype}")
         if dtype == "bool":

@@ -286,7 +286,7 @@ def _outside(context: Context, size: Dim) -> Element:
         if size is not None and size in value.sizes:
             return context.dim(value, value.sizes.index(size))
     raise UnsupportedError(
-        "the size of a scan output must be known before the loop; fix it with --input, or make "
+        "the size of a scan output must be known before the loop; give it a fixed size, or make "
         "the trips a constant, so that the loop can be written out"
     )
 

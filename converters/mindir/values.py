@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class Value:
         items: the tensors of a sequence, which exists during conversion only; None for a tensor.
         stack: of a sequence: those before ``items``, whose number only the running model knows,
             along a first dimension; None where there are none.
+        masked: whether it may be -inf along a whole row.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Value:
     weight: bool = False
     items: "tuple[Value, ...] | None" = None
     stack: "Value | None" = None
+    masked: bool = False
 
     @property
     def sizes(self) -> Shape:
@@ -110,13 +113,12 @@ def static(shape: Sequence[Dim], what: str) -> tuple[int, ...]:
     """Returns ``shape`` if every size is known.
 
     Raises:
-        UnsupportedError: names the dimension that is not, and says to fix it.
+        UnsupportedError: names the dimension that is not.
     """
     for index, size in enumerate(shape):
         if not isinstance(size, int):
             raise UnsupportedError(
-                f"dimension {index} ({size or 'unknown'}) of {what} must have a fixed size; "
-                "give it one with --input"
+                f"dimension {index} ({size or 'unknown'}) of {what} must have a fixed size"
             )
     return tuple(size for size in shape if isinstance(size, int))
 
@@ -140,6 +142,12 @@ def _broadcast_sizes(sizes: Sequence[Dim]) -> Dim:
     if len(known) > 1:
         raise UnsupportedError(f"sizes {known[0]} and {known[1]} do not broadcast")
     return known[0] if known else None
+
+
+def is_exact(content: Any, narrow: np.ndarray) -> bool:
+    """Whether the element type of ``narrow`` holds every number of ``content`` as it is."""
+    back = narrow.astype(np.float32)
+    return np.array_equal(back, np.asarray(content, np.float32), equal_nan=True)
 
 
 def merge(ours: Shape | None, theirs: Shape | None) -> Shape | None:

@@ -1,6 +1,6 @@
 """One backend test through the whole way: convert, write, load, run on MindSpore, compare."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 from tests.conformance.suite import Example
+from tests.conformance.unpacked import of_sequences, unpacked
 
 from ascend_migrate.converters import onnx_to_mindir
 from ascend_migrate.pipeline.errors import MigrationError, UnsupportedOperatorError
@@ -18,10 +19,13 @@ from ascend_migrate.validators.mindspore_runner import MindSporeRunner
 
 PURE, SPECIALISED = "pure", "specialised"
 VACUOUS, UNSUPPORTED, REFUSED, WRONG = "vacuous", "unsupported", "refused", "wrong"
-BROKEN = "broken"
+BROKEN, LEFT_OUT = "broken", "excluded"
 
 _PLUMBING = {"MakeTuple", "Partial", "TupleGetItem"}
 """Primitives that compute nothing."""
+
+_BFLOAT16 = 2**-6
+"""Two units in the last place, relative: what ONNX's own runner allows for this type."""
 
 _BAKED = 64
 """Elements that an integer input may have to count as a parameter (axes, shapes, pads, k)."""
@@ -31,6 +35,7 @@ _BAKED = 64
 class Result:
     """How a test ended; ``note`` says why it did not pass."""
 
+    suite: str
     name: str
     outcome: str
     note: str = ""
@@ -41,14 +46,23 @@ class Result:
 
 
 def attempt(example: Example, folder: Path, process: MindSporeProcess) -> Result:
-    """Tries the model as it is and, failing that, with its integer parameters made constants."""
-    first = _try(example, example.model, folder, process, PURE)
+    """Tries the model as it is and, failing that, with its integer parameters made constants.
+
+    Sequences become so many tensors before that, which only a specialised model takes.
+    """
+    tensors = unpacked(example) if of_sequences(example.model) else example
+    if tensors is None:
+        return Result(
+            example.suite, example.name, UNSUPPORTED, "an optional without an element is no tensor"
+        )
+    kind = PURE if tensors is example else SPECIALISED
+    first = _try(tensors, tensors.model, folder, process, kind)
     if first.passed or first.outcome == VACUOUS:
         return first
-    baked = _baked(example)
+    baked = _baked(tensors, {info.name for info in example.model.graph.input})
     if baked is None:
         return first
-    second = _try(example, baked, folder, process, SPECIALISED)
+    second = _try(tensors, baked, folder, process, SPECIALISED)
     return second if second.passed else first
 
 
@@ -60,7 +74,7 @@ def _try(
     try:
         artifact = onnx_to_mindir.convert(path, folder, inputs=(), parent="")
         if not _computes(artifact.path):
-            return Result(example.name, VACUOUS, "no primitive computes the answer")
+            return Result(example.suite, example.name, VACUOUS, "no primitive computes the answer")
         runner = MindSporeRunner(artifact, process=process)
         for inputs, outputs in example.data:
             given = dict(zip((i.name for i in example.model.graph.input), inputs, strict=False))
@@ -70,14 +84,14 @@ def _try(
             names = [o.name for o in model.graph.output]
             fault = _difference(example, names, outputs, found)
             if fault:
-                return Result(example.name, WRONG, fault)
+                return Result(example.suite, example.name, WRONG, fault)
     except UnsupportedOperatorError as error:
-        return Result(example.name, UNSUPPORTED, "; ".join(error.nodes))
+        return Result(example.suite, example.name, UNSUPPORTED, "; ".join(error.nodes))
     except MigrationError as error:
-        return Result(example.name, REFUSED, str(error))
+        return Result(example.suite, example.name, REFUSED, str(error))
     except Exception as error:  # a defect of ours; the table has to show it, not hide the rest
-        return Result(example.name, BROKEN, f"{type(error).__name__}: {error}")
-    return Result(example.name, kind)
+        return Result(example.suite, example.name, BROKEN, f"{type(error).__name__}: {error}")
+    return Result(example.suite, example.name, kind)
 
 
 def _computes(path: Path) -> bool:
@@ -94,13 +108,15 @@ def _difference(
     for name, want in zip(names, expected, strict=True):
         have = found[name]
         want = np.asarray(want)  # noqa: PLW2901 - a scalar of the test data
+        relative = example.rtol
         if want.dtype.name == "bfloat16":
             want = want.astype(np.float32)  # noqa: PLW2901 - what the runner returns
+            relative = max(relative, _BFLOAT16)
         if have.dtype != want.dtype or have.shape != want.shape:
             return f"{name} is {have.dtype}{list(have.shape)}, not {want.dtype}{list(want.shape)}"
         close = np.array_equal(have, want)
         if have.dtype.kind in "fc":
-            close = np.allclose(have, want, example.rtol, _absolute(example, want), equal_nan=True)
+            close = np.allclose(have, want, relative, _absolute(example, want), equal_nan=True)
         if not close:
             return f"{name} has other values"
     return ""
@@ -114,15 +130,20 @@ def _absolute(example: Example, want: np.ndarray) -> float:
     return example.atol
 
 
-def _baked(example: Example) -> onnx.ModelProto | None:
-    """Makes constants of the integer inputs that are parameters; None where there is none."""
+def _baked(example: Example, names: Collection[str]) -> onnx.ModelProto | None:
+    """Makes constants of the inputs that are parameters; None where there is none.
+
+    Those are integers, numbers of rank 0, and the factors of a Resize.
+    Only of those among ``names``: what a sequence holds is no parameter.
+    """
     if len(example.data) != 1:
         return None
     parameters = {
         info.name: value
         for info, value in zip(example.model.graph.input, example.data[0][0], strict=False)
-        if isinstance(value, np.ndarray)
-        and (value.dtype.kind in "iub" or value.ndim == 0)
+        if info.name in names
+        and isinstance(value, np.ndarray)
+        and (value.dtype.kind in "iub" or value.ndim == 0 or info.name == "scales")
         and value.ndim <= 1
         and value.size <= _BAKED
     }

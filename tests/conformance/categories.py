@@ -6,7 +6,8 @@ The core is frozen in core.txt: a test that leaves it, or a new one, shows in a 
 from pathlib import Path
 
 import onnx
-from tests.conformance.suite import Example, kinds
+from tests.conformance.suite import FOLDER_SUITES, Example, kinds
+from tests.conformance.unpacked import of_sequences
 
 CORE = Path(__file__).with_name("core.txt")
 
@@ -35,7 +36,7 @@ _DECODERS |= {"TfIdfVectorizer"}
 EXCLUDED = {
     "string": "MindIR has no string tensors",
     "narrow": "MindIR has no element type narrower than a byte, and no 8-bit float",
-    "sequence": "MindIR has no sequences, optionals or maps of tensors",
+    "optional": "whether an optional holds something is no question to a graph of tensors",
     "training": "training belongs to another tool; only inference is migrated",
     "random": "the expected values are those of one random generator",
     "text": "decoding of images and text is no part of a network",
@@ -43,28 +44,32 @@ EXCLUDED = {
 }
 """Categories that are left out whole, each with its reason."""
 
-SECONDARY = ("int8", "bfloat16", "control")
-"""Categories with a bar of their own."""
+SECONDARY = ("int8", "bfloat16", "control", "sequence")
+"""Categories of the node tests that stand apart from the core."""
 
 
 def category(example: Example) -> str:
-    """Returns ``core``, one of `SECONDARY`, or one of `EXCLUDED`; the first that fits."""
+    """Returns the first that fits: of `EXCLUDED`, then the suite, of `SECONDARY`, or ``core``."""
     found, model = kinds(example.model), example.model
     operators = {node.op_type for node in model.graph.node}
     domains = {node.domain for node in model.graph.node}
-    fits = {
+    excluded = {
         "text": bool(operators & _DECODERS),
         "string": "STRING" in found,
         "narrow": any(kind.startswith(_NARROW) for kind in found) or _touches_narrow(model),
-        "sequence": bool(found & {"sequence_type", "optional_type", "map_type"}),
+        "optional": "optional_type" in found and operators == {"OptionalHasElement"},
         "training": any("training" in domain for domain in domains) or _trains(example),
         "random": bool(operators & _RANDOM),
         "ml": any(domain.startswith("ai.onnx.") for domain in domains),
+    }
+    apart = {
+        "sequence": of_sequences(model),
         "int8": bool(operators & _QUANTISED),
         "bfloat16": "BFLOAT16" in found,
         "control": bool(operators & _CONTROL),
     }
-    return next((name for name, fit in fits.items() if fit), "core")
+    suite = {name: example.suite == name for name in FOLDER_SUITES}
+    return next((name for name, fits in (excluded | suite | apart).items() if fits), "core")
 
 
 def core_names() -> list[str]:

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 FOLDER_SUITES = ("pytorch-operator", "pytorch-converted", "simple")
+SUITES = ("node", *FOLDER_SUITES)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,11 @@ def bit_shift(context: Context, node: Node) -> Value:
 @operator("BitwiseNot", since=18)
 def bitwise_not(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__BitwiseNot.html: differs from ones in every bit."""
-    x = node[0]
+    return inverted(context, node[0])
+
+
+def inverted(context: Context, x: Value) -> Value:
+    """Inverts every bit of integers, which also turns their order round."""
     ones = np.invert(np.zeros((), numpy_dtype(x.dtype)))
     return binary(context, "BitwiseXor", x, context.constant(ones, x.dtype))
 

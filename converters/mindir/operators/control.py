@@ -1,6 +1,8 @@
 """If, Loop and Scan."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -37,15 +39,34 @@ def if_(context: Context, node: Node) -> list[Value]:
             faults += error.nodes or ()
     if len(results) < len(branches):
         raise UnsupportedError("", nodes=faults)
-    kinds = [_either(*pair) for pair in zip(node.outputs, *results, strict=True)]
-    for function, values in zip(functions, results, strict=True):
-        function.writer.finish([function.reference(value) for value in values])
+    pairs = [
+        pair
+        for name, a, b in zip(node.outputs, *results, strict=True)
+        for pair in _tensors(name, a, b)
+    ]
+    kinds = [_either(*pair) for pair in pairs]
+    for index, function in enumerate(functions, start=1):
+        function.writer.finish([function.reference(pair[index]) for pair in pairs])
     chosen = context.writer.choose(
         context.reference(context.reshape(condition, ())),
         [(function.writer, list(function.writer.captured())) for function in functions],
         context.scope,
     )
-    return list(context.unpack(chosen, kinds))
+    found = iter(context.unpack(chosen, kinds))
+    return [
+        next(found) if a.items is None else replace(a, items=tuple(islice(found, len(a.items))))
+        for a in results[0]
+    ]
+
+
+def _tensors(name: str, a: Value, b: Value) -> list[tuple[str, Value, Value]]:
+    """Pairs what the branches yield: two tensors, or those of two sequences."""
+    if a.items is None and b.items is None:
+        return [(name, a, b)]
+    sizes = [None if v.items is None or v.stack is not None else len(v.items) for v in (a, b)]
+    if None in sizes or sizes[0] != sizes[1]:
+        raise UnsupportedError(f"the length of the sequence {name!r} depends on the branch")
+    return [(name, x, y) for x, y in zip(a.items or (), b.items or (), strict=True)]
 
 
 def _either(name: str, a: Value, b: Value) -> tuple[str, Shape | None]:

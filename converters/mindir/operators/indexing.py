@@ -6,6 +6,7 @@ import numpy as np
 
 from ascend_migrate.converters.mindir.context import Context, known
 from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
+from ascend_migrate.converters.mindir.operators.bits import inverted
 from ascend_migrate.converters.mindir.operators.shape import vector
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import (
@@ -178,10 +179,8 @@ def top_k(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__TopK.html: along the last dimension."""
     x, axis = node[0], node.axis(node[0].rank)
     (count,) = context.elements(node[1])
-    if not node.attributes.get("largest", 1):
-        if not x.floating:
-            raise UnsupportedError("largest=0 of integers")
-        x = context.emit("Neg", x, dtype=x.dtype, shape=x.shape)
+    smallest = not node.attributes.get("largest", 1)
+    x = _turned(context, x) if smallest else x
     order = [other for other in range(x.rank) if other != axis] + [axis]
     moved = context.transpose(x, order)
     shape = (*moved.sizes[:-1], *known((count,)))
@@ -189,9 +188,15 @@ def top_k(context: Context, node: Node) -> list[Value]:
     values, indices = context.emit_many("TopK", moved, count, sorted=True, results=results)
     back = [order.index(other) for other in range(x.rank)]
     values = context.transpose(values, back)
-    if not node.attributes.get("largest", 1):
-        values = context.emit("Neg", values, dtype=x.dtype, shape=values.shape)
+    values = _turned(context, values) if smallest else values
     return [values, context.cast(context.transpose(indices, back), "int64")]
+
+
+def _turned(context: Context, x: Value) -> Value:
+    """Turns the order of numbers round; of integers by their bits, which cannot overflow."""
+    if not x.floating:
+        return inverted(context, x)
+    return context.emit("Neg", x, dtype=x.dtype, shape=x.shape)
 
 
 @operator("NonZero", since=(9, 13))

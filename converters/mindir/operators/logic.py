@@ -1,5 +1,7 @@
 """Comparison, logic, selection and conversion of element types."""
 
+from onnx import TensorProto
+
 from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.registry import Lowering, Node, operator
@@ -91,10 +93,11 @@ def where(context: Context, node: Node) -> Value:
     return select(context, condition, x, y)
 
 
-@operator("Cast", since=(6, 9, 13, 19, 21, 23, 24, 25, 28))
+@operator("Cast", since=(1, 6, 9, 13, 19, 21, 23, 24, 25, 28))
 def cast(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Cast.html: to bool means "is not zero"."""
-    code = int(node.attributes["to"])
+    target = node.attributes["to"]
+    code = TensorProto.DataType.Value(target) if isinstance(target, str) else int(target)
     if code not in BY_ONNX:
         raise UnsupportedError(f"MindIR has no counterpart of ONNX element type {code}")
     return _convert(context, node[0], BY_ONNX[code].name)

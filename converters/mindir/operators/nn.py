@@ -74,7 +74,7 @@ def _by_one_matrix(context: Context, a: Value, b: Value) -> Value:
     return context.reshape(product, (*context.dims(a)[:-1], context.dim(b, -1)))
 
 
-@operator("Gemm", since=(7, 9, 11, 13))
+@operator("Gemm", since=(1, 6, 7, 9, 11, 13))
 def gemm(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Gemm.html: alpha * A @ B + beta * C."""
     a, b, c = node[0], node[1], node.optional(2)

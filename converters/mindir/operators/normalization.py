@@ -3,7 +3,7 @@
 import numpy as np
 
 from ascend_migrate.converters.mindir.context import Context
-from ascend_migrate.converters.mindir.operators.arithmetic import binary
+from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.operators.nn import NCHW
 from ascend_migrate.converters.mindir.operators.reduce import reduce_axes
 from ascend_migrate.converters.mindir.registry import Node, operator
@@ -11,12 +11,15 @@ from ascend_migrate.converters.mindir.values import UnsupportedError, Value, sta
 from ascend_migrate.pipeline.dtypes import BY_ONNX
 
 
-@operator("BatchNormalization", since=(7, 9, 14, 15))
+@operator("BatchNormalization", since=(1, 6, 7, 9, 14, 15))
 def batch_normalization(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__BatchNormalization.html: inference only."""
     x = node[0]
-    if node.attributes.get("training_mode"):
-        raise UnsupportedError("training_mode=1; export the model in eval mode")
+    _at_inference(node)
+    if node.wants(1):
+        raise UnsupportedError("the statistics of a batch; export the model in eval mode")
+    if not node.attributes.get("spatial", 1):
+        return _normal_by_element(context, node)
     # The primitive takes images or rows of channels.
     image = x
     if x.rank == 3:  # noqa: PLR2004
@@ -40,7 +43,25 @@ def batch_normalization(context: Context, node: Node) -> Value:
     return normal if image is x else context.reshape(normal, context.dims(x))
 
 
-@operator("InstanceNormalization", since=(6, 22))
+def _at_inference(node: Node) -> None:
+    """Refuses a node that trains, which old versions do unless told not to."""
+    if node.attributes.get("training_mode"):
+        raise UnsupportedError("training_mode=1; export the model in eval mode")
+    if not node.attributes.get("is_test", 1):
+        raise UnsupportedError("is_test=0; export the model in eval mode")
+
+
+def _normal_by_element(context: Context, node: Node) -> Value:
+    """Normalises with statistics of each element, not of each channel (up to opset 8)."""
+    x, scale, bias, mean, variance = (node[index] for index in range(5))
+    epsilon = context.like(node.attributes["epsilon"], variance)
+    shifted = binary(context, "Add", variance, epsilon)
+    inverse = context.emit("Rsqrt", shifted, dtype=x.dtype, shape=shifted.shape)
+    center = binary(context, "Mul", binary(context, "Sub", x, mean), inverse)
+    return binary(context, "Add", binary(context, "Mul", center, scale), bias)
+
+
+@operator("InstanceNormalization", since=(1, 6, 22))
 def instance_normalization(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html."""
     x = node[0]
@@ -110,9 +131,18 @@ def lp_normalization(context: Context, node: Node) -> Value:
 
 @operator("Softmax", since=13)
 def softmax(context: Context, node: Node) -> Value:
-    """https://onnx.ai/onnx/operators/onnx__Softmax.html."""
-    x = node[0]
-    return context.emit("Softmax", x, (node.axis(x.rank),), dtype=x.dtype, shape=x.shape)
+    """https://onnx.ai/onnx/operators/onnx__Softmax.html: a row of -inf becomes one of NaN.
+
+    MindSpore's float32 kernel for the CPU gives zeros for such a row, and for all after it, but not
+    for one that is NaN already. So where a mask may cover a row, the covered ones are made NaN.
+    """
+    x, axes = node[0], (node.axis(node[0].rank),)
+    if x.masked and x.dtype == "float32":
+        top = reduce_axes(context, "ReduceMax", x, axes, keep=True)
+        covered = binary(context, "Equal", top, context.like(-np.inf, x), "bool")
+        spoilt = select(context, covered, context.like(np.nan, x), context.like(0, x))
+        x = binary(context, "Add", x, spoilt)
+    return context.emit("Softmax", x, axes, dtype=x.dtype, shape=x.shape)
 
 
 @operator("LogSoftmax", since=13)
@@ -122,9 +152,10 @@ def log_softmax(context: Context, node: Node) -> Value:
     return context.emit("LogSoftmax", x, node.axis(x.rank), dtype=x.dtype, shape=x.shape)
 
 
-@operator("Dropout", since=(7, 10, 12, 13, 22))
+@operator("Dropout", since=(1, 6, 7, 10, 12, 13, 22))
 def dropout(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__Dropout.html: nothing is dropped at inference."""
+    _at_inference(node)
     training = node.optional(2)
     if training is not None and (training.constant is None or bool(training.constant)):
         raise UnsupportedError("training_mode is not false; export the model in eval mode")

@@ -4,7 +4,10 @@ import numpy as np
 
 from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.registry import Node, operator
-from ascend_migrate.converters.mindir.values import UnsupportedError, Value
+from ascend_migrate.converters.mindir.values import Dim, UnsupportedError, Value, static
+
+_NATIVE = {"reflect": 2, "edge": 3, "wrap": 3}
+"""Number of dimensions that MindSpore's primitive pads in each mode, counted from the last."""
 
 
 @operator("Pad", since=(2, 11, 13, 18, 19, 21, 23, 24, 25))
@@ -77,15 +80,37 @@ def pad_pairs(
         fill = value or context.like(0, x)
         fill = context.squeeze(fill, (0,)) if fill.shape == (1,) else fill
         return context.emit("PadV3", x, flat, fill, mode="constant", dtype=x.dtype, shape=shape)
-    # MindSpore pads at most the last three dimensions this way, and only below batch and channel.
+    # MindSpore pads only the last dimensions this way, at most once around, and only below batch
+    # and channel; the modes go one dimension after the other.
+    last = x.rank - _NATIVE[mode]
+    for axis, pair in enumerate(pairs):
+        if any(pair) and (axis < last or _goes_round(x.sizes[axis], pair, mode)):
+            rest = [(0, 0) if other == axis else item for other, item in enumerate(pairs)]
+            return pad_pairs(context, _by_place(context, x, axis, pair, mode), rest, mode)
     first = next(axis for axis, pair in enumerate(pairs) if any(pair))
-    if x.rank - first > 3:  # noqa: PLR2004
-        raise UnsupportedError(f"mode {mode} on dimension {first} of {x.rank}")
     if first < 2:  # noqa: PLR2004
         front = tuple(range(2 - first))
         inner = context.unsqueeze(x, front)
         return context.squeeze(
             pad_pairs(context, inner, [*[(0, 0)] * len(front), *pairs], mode), front
         )
+    if first > 2:  # noqa: PLR2004
+        sizes = context.dims(x)
+        inner = context.reshape(x, (1, -1, *sizes[first:]))
+        wide = pad_pairs(context, inner, [(0, 0), (0, 0), *pairs[first:]], mode)
+        return context.reshape(wide, (*sizes[:first], *context.dims(wide)[2:]))
     flat = tuple(n for pair in reversed(pairs[2:]) for n in pair)
     return context.emit("PadV3", x, flat, None, mode=modes[mode], dtype=x.dtype, shape=shape)
+
+
+def _goes_round(size: Dim, pair: tuple[int, int], mode: str) -> bool:
+    return mode != "edge" and isinstance(size, int) and max(pair) >= size
+
+
+def _by_place(context: Context, x: Value, axis: int, pair: tuple[int, int], mode: str) -> Value:
+    """Pads one dimension by taking each element from where the mode finds it."""
+    (size,) = static(x.sizes[axis : axis + 1], f"the input of a Pad with mode {mode}")
+    places = np.pad(np.arange(size), pair, mode=mode)  # type: ignore[call-overload]
+    shape = (*x.sizes[:axis], len(places), *x.sizes[axis + 1 :])
+    index = context.constant(places, "int64")
+    return context.emit("Gather", x, index, axis, 0, dtype=x.dtype, shape=shape)

@@ -6,21 +6,22 @@ fixed length is written out step by step; otherwise the steps become a loop.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.loops import Loop, Result, repeat
-from ascend_migrate.converters.mindir.operators.arithmetic import binary, tanh
+from ascend_migrate.converters.mindir.operators.activations import Activation, activations
+from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.registry import Node, operator
-from ascend_migrate.converters.mindir.values import UnsupportedError, Value, static
+from ascend_migrate.converters.mindir.values import Value, static
 
 _STEP_NODES = 12
 """ONNX operators that a step of an LSTM amounts to; decides how long a sequence is written out."""
 
-_PEEPHOLE = 7
-"""Input of LSTM's peephole weights; GRU and RNN have fewer inputs."""
+_BATCHED = (0, 5, 6)
+"""Inputs that layout=1 has with the batch in front: the sequence and the initial states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +33,31 @@ class _Direction:
         recurrent: [gates * hidden, hidden].
         bias: of the recurrent part, [gates * hidden], or None.
         states: the initial hidden state, [batch, hidden], and for an LSTM the initial cell.
+        functions: what is applied to the gates and the states.
+        peepholes: what an LSTM's gates see of the cell, [3 * hidden], or None.
+        lengths: of each sequence, [batch, 1], or None where all are as long as the input.
     """
 
     inputs: Value
     recurrent: Value
     bias: Value | None
     states: tuple[Value, ...]
+    functions: tuple[Activation, ...]
+    peepholes: Value | None
+    lengths: Value | None
 
 
 _Step = Callable[[Context, Value, _Direction, Sequence[Value]], tuple[Value, ...]]
 """From the gates of one time step and the states before it to the states after it."""
 
 
-def _check(node: Node, *activations: str) -> None:
-    found = node.attributes
-    wanted = list(found.get("activations", ()))
-    directions = 2 if found["direction"] == "bidirectional" else 1
-    # The schema's default names one activation for each direction, even where there is only one.
-    if wanted and wanted[: len(activations) * directions] != list(activations) * directions:
-        raise UnsupportedError(f"activations {wanted}; only {list(activations)}")
-    for name in ("clip", "input_forget", "layout"):
-        if found.get(name):
-            raise UnsupportedError(f"{name}={found[name]}")
+def _lengths(context: Context, node: Node) -> Value | None:
+    """Returns the lengths of the sequences; None where all are known to be full."""
     lengths = node.optional(4)
-    if lengths is not None:
-        steps = static(node[0].sizes[:1], "the sequence")[0]
-        if lengths.constant is None or (lengths.constant != steps).any():
-            raise UnsupportedError("sequence_lens; only sequences of full length")
-    if node.optional(_PEEPHOLE) is not None:
-        raise UnsupportedError("peephole weights")
+    steps = node[0].sizes[0]
+    if lengths is None or (lengths.constant is not None and (lengths.constant == steps).all()):
+        return None
+    return context.unsqueeze(context.cast(lengths, "int64"), (1,))
 
 
 def _part(context: Context, value: Value, index: int) -> Value:
@@ -79,8 +76,13 @@ def _state(context: Context, value: Value | None, index: int, x: Value, hidden: 
 
 
 def _direction(
-    context: Context, node: Node, index: int, gates: int, *, backwards: bool
+    context: Context,
+    node: Node,
+    index: int,
+    functions: tuple[Activation, ...],
+    lengths: Value | None,
 ) -> _Direction:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[node.op_type]
     x, hidden = node[0], int(static(node[2].sizes, "the recurrent weight")[-1])
     w, r = _part(context, node[1], index), _part(context, node[2], index)
     rows = context.reshape(x, (-1, context.dim(x, 2)))
@@ -94,27 +96,54 @@ def _direction(
     inputs = context.reshape(flat, (*context.dims(x)[:2], gates * hidden))
     given = [node.optional(5), node.optional(6)][: 2 if node.op_type == "LSTM" else 1]
     states = tuple(_state(context, value, index, x, hidden) for value in given)
-    return _Direction(_reversed(context, inputs, backwards), r, recurrent_bias, states)
+    peepholes = node.optional(7)  # GRU and RNN have fewer inputs
+    peepholes = None if peepholes is None else _part(context, peepholes, index)
+    return _Direction(inputs, r, recurrent_bias, states, functions, peepholes, lengths)
 
 
-def _reversed(context: Context, value: Value, backwards: bool) -> Value:
-    if not backwards:
-        return value
-    return context.emit("ReverseV2", value, (0,), dtype=value.dtype, shape=value.shape)
+def _reversed(context: Context, value: Value, lengths: Value | None) -> Value:
+    """Turns round the time of each sequence, which ends where its length says."""
+    if lengths is None:
+        return context.emit("ReverseV2", value, (0,), dtype=value.dtype, shape=value.shape)
+    until = context.reshape(lengths, (-1,))
+    return context.emit(
+        "ReverseSequence",
+        value,
+        until,
+        seq_dim=0,
+        batch_dim=1,
+        dtype=value.dtype,
+        shape=value.shape,
+    )
 
 
-def _run(context: Context, node: Node, gates: int, step: _Step) -> list[Value]:
+def _run(context: Context, node: Node, step: _Step, *functions: str) -> list[Value]:
     """Returns the hidden states of all steps, the last hidden states and the last cells."""
-    kind = node.attributes["direction"]
+    kind, batch_first = node.attributes["direction"], bool(node.attributes.get("layout"))
+    if batch_first:
+        inputs = [
+            context.transpose(value, (1, 0, 2)) if value is not None and i in _BATCHED else value
+            for i, value in enumerate(node.inputs)
+        ]
+        node = replace(node, inputs=tuple(inputs))
+    lengths = _lengths(context, node)
     columns, ends = [], []
-    for index in range(2 if kind == "bidirectional" else 1):
+    for index, chosen in enumerate(activations(node, *functions)):
         backwards = kind == "reverse" or index == 1
-        direction = _direction(context, node, index, gates, backwards=backwards)
+        direction = _direction(context, node, index, chosen, lengths)
+        if backwards:
+            turned = _reversed(context, direction.inputs, lengths)
+            direction = replace(direction, inputs=turned)
         column, last = _over_time(context, direction, step)
-        columns.append(context.unsqueeze(_reversed(context, column, backwards), (1,)))
+        column = _reversed(context, column, lengths) if backwards else column
+        columns.append(context.unsqueeze(column, (1,)))
         ends.append([context.unsqueeze(state, (0,)) for state in last])
     joined = [context.concat(states, 0) for states in zip(*ends, strict=True)]
-    return [context.concat(columns, 1), *joined]
+    whole = context.concat(columns, 1)
+    if not batch_first:
+        return [whole, *joined]
+    joined = [context.transpose(state, (1, 0, 2)) for state in joined]
+    return [context.transpose(whole, (2, 0, 1, 3)), *joined]
 
 
 def _over_time(
@@ -127,7 +156,12 @@ def _over_time(
         shape = inputs.sizes[1:]
         taken = inner.emit("Gather", inputs, index, 0, 0, dtype=inputs.dtype, shape=shape)
         states = step(inner, taken, direction, given)
-        return going, list(states), [states[0]]
+        if direction.lengths is None:
+            return going, list(states), [states[0]]
+        inside = binary(inner, "Less", index, direction.lengths, "bool")
+        kept = [select(inner, inside, *pair) for pair in zip(states, given, strict=True)]
+        # What lies behind the end of a sequence is zero.
+        return going, kept, [select(inner, inside, states[0], inner.like(0, states[0]))]
 
     time = context.dim(inputs, 0)
     trips = Value("time", "int64", (), elements=(time,))
@@ -146,39 +180,58 @@ def _affine(context: Context, x: Value, weight: Value, bias: Value | None) -> Va
     return product if bias is None else binary(context, "Add", product, bias)
 
 
-def _apply(context: Context, name: str, x: Value) -> Value:
-    return context.emit(name, x, dtype=x.dtype, shape=x.shape)
-
-
 def _gates(context: Context, x: Value, count: int) -> tuple[Value, ...]:
     width = static(x.sizes[1:], "the gates")[0] // count
     results = [(x.dtype, (x.sizes[0], width))] * count
     return context.emit_many("Split", x, 1, count, results=results)
 
 
+def _add(context: Context, a: Value, b: Value) -> Value:
+    return binary(context, "Add", a, b)
+
+
+def _mul(context: Context, a: Value, b: Value) -> Value:
+    return binary(context, "Mul", a, b)
+
+
 @operator("LSTM", since=(7, 14, 22))
 def lstm(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__LSTM.html: gates in the order i, o, f, c."""
-    _check(node, "Sigmoid", "Tanh", "Tanh")
-    return _run(context, node, 4, _lstm_step)
+    coupled = bool(node.attributes["input_forget"])
+
+    def step(
+        inner: Context, taken: Value, direction: _Direction, states: Sequence[Value]
+    ) -> tuple[Value, ...]:
+        return _lstm_step(inner, taken, direction, states, coupled=coupled)
+
+    return _run(context, node, step, "Sigmoid", "Tanh", "Tanh")
 
 
 def _lstm_step(
-    context: Context, taken: Value, direction: _Direction, states: Sequence[Value]
+    context: Context, taken: Value, direction: _Direction, states: Sequence[Value], *, coupled: bool
 ) -> tuple[Value, ...]:
     hidden, cell = states
+    f_, g_, h_ = direction.functions
     mixed = _affine(context, hidden, direction.recurrent, direction.bias)
-    i, o, f, c = _gates(context, binary(context, "Add", taken, mixed), 4)
-    i, o, f = (_apply(context, "Sigmoid", gate) for gate in (i, o, f))
-    fresh = binary(context, "Mul", i, tanh(context, c))
-    cell = binary(context, "Add", binary(context, "Mul", f, cell), fresh)
-    return binary(context, "Mul", o, tanh(context, cell)), cell
+    i, o, f, c = _gates(context, _add(context, taken, mixed), 4)
+    seen: list[Value] = []
+    if direction.peepholes is not None:
+        size = static(hidden.sizes[1:], "the hidden state")[0]
+        peepholes = direction.peepholes
+        seen = [context.slice(peepholes, 0, k * size, (k + 1) * size) for k in range(3)]
+        i = _add(context, i, _mul(context, seen[0], cell))
+        f = _add(context, f, _mul(context, seen[2], cell))
+    i = f_(context, i)
+    f = binary(context, "Sub", context.like(1, i), i) if coupled else f_(context, f)
+    cell = _add(context, _mul(context, f, cell), _mul(context, i, g_(context, c)))
+    if seen:
+        o = _add(context, o, _mul(context, seen[1], cell))
+    return _mul(context, f_(context, o), h_(context, cell)), cell
 
 
 @operator("GRU", since=(7, 14, 22))
 def gru(context: Context, node: Node) -> list[Value]:
     """https://onnx.ai/onnx/operators/onnx__GRU.html: gates in the order z, r, h."""
-    _check(node, "Sigmoid", "Tanh")
     mix = _reset_after if node.attributes["linear_before_reset"] else _reset_before
 
     def step(
@@ -186,11 +239,11 @@ def gru(context: Context, node: Node) -> list[Value]:
     ) -> tuple[Value, ...]:
         hidden = states[0]
         z, h = mix(inner, _gates(inner, taken, 3), direction, hidden)
-        kept = binary(inner, "Mul", z, hidden)
+        kept = _mul(inner, z, hidden)
         share = binary(inner, "Sub", inner.like(1, z), z)
-        return (binary(inner, "Add", binary(inner, "Mul", share, tanh(inner, h)), kept),)
+        return (_add(inner, _mul(inner, share, direction.functions[1](inner, h)), kept),)
 
-    return _run(context, node, 3, step)
+    return _run(context, node, step, "Sigmoid", "Tanh")
 
 
 def _reset_after(
@@ -200,9 +253,9 @@ def _reset_after(
     xz, xr, xh = taken
     mixed = _affine(context, hidden, direction.recurrent, direction.bias)
     hz, hr, hh = _gates(context, mixed, 3)
-    z = _apply(context, "Sigmoid", binary(context, "Add", xz, hz))
-    r = _apply(context, "Sigmoid", binary(context, "Add", xr, hr))
-    return z, binary(context, "Add", xh, binary(context, "Mul", r, hh))
+    z = direction.functions[0](context, _add(context, xz, hz))
+    r = direction.functions[0](context, _add(context, xr, hr))
+    return z, _add(context, xh, _mul(context, r, hh))
 
 
 def _reset_before(
@@ -218,25 +271,20 @@ def _reset_before(
 
     first, rest = (None, None) if bias is None else (of(bias, 0, 2), of(bias, 2, 3))
     hz, hr = _gates(context, _affine(context, hidden, of(weights, 0, 2), first), 2)
-    z = _apply(context, "Sigmoid", binary(context, "Add", xz, hz))
-    r = _apply(context, "Sigmoid", binary(context, "Add", xr, hr))
-    reset = binary(context, "Mul", r, hidden)
-    return z, binary(context, "Add", xh, _affine(context, reset, of(weights, 2, 3), rest))
+    z = direction.functions[0](context, _add(context, xz, hz))
+    r = direction.functions[0](context, _add(context, xr, hr))
+    reset = _mul(context, r, hidden)
+    return z, _add(context, xh, _affine(context, reset, of(weights, 2, 3), rest))
 
 
 @operator("RNN", since=(7, 14, 22))
 def rnn(context: Context, node: Node) -> list[Value]:
-    """https://onnx.ai/onnx/operators/onnx__RNN.html: tanh or relu."""
-    kind = str((node.attributes.get("activations") or ["Tanh"])[0])
-    if kind not in {"Tanh", "Relu"}:
-        raise UnsupportedError(f"activation {kind}")
-    _check(node, kind)
+    """https://onnx.ai/onnx/operators/onnx__RNN.html."""
 
     def step(
         inner: Context, taken: Value, direction: _Direction, states: Sequence[Value]
     ) -> tuple[Value, ...]:
         mixed = _affine(inner, states[0], direction.recurrent, direction.bias)
-        total = binary(inner, "Add", taken, mixed)
-        return (tanh(inner, total) if kind == "Tanh" else _apply(inner, "ReLU", total),)
+        return (direction.functions[0](inner, _add(inner, taken, mixed)),)
 
-    return _run(context, node, 1, step)
+    return _run(context, node, step, "Tanh")

@@ -79,9 +79,7 @@ def _scaled(context: Context, x: Value, axis: int, factor: float) -> Element:
     if isinstance(size, int):
         return int(size * factor)
     if factor != int(factor):
-        raise UnsupportedError(
-            f"a factor of {factor} on dimension {axis}, whose size is dynamic; fix it with --input"
-        )
+        raise UnsupportedError(f"a factor of {factor} on dimension {axis}, whose size is dynamic")
     return context.arithmetic("Mul", size, int(factor))
 
 
@@ -135,8 +133,7 @@ def _along(context: Context, node: Node, x: Value, axis: int, line: Line | None)
     if line is None:
         grid = node.attributes["coordinate_transformation_mode"]
         raise UnsupportedError(
-            f"mode={node.attributes['mode']} with {grid} on dimension {axis}, whose size is "
-            "dynamic; fix it with --input"
+            f"mode={node.attributes['mode']} with {grid} on dimension {axis}, whose size is dynamic"
         )
     if node.attributes["mode"] == "nearest":
         index = context.constant(nearest(line, node.attributes), "int64")

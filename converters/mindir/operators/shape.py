@@ -129,7 +129,7 @@ def _unsqueeze_at_run_time(context: Context, x: Value, axes: Value) -> Value:
     return x
 
 
-@operator("Concat", since=(4, 11, 13))
+@operator("Concat", since=(1, 4, 11, 13))
 def concat(context: Context, node: Node) -> Value:
     """https://onnx.ai/onnx/operators/onnx__Concat.html."""
     values = [node[index] for index in range(len(node.inputs))]
@@ -142,7 +142,7 @@ def concat(context: Context, node: Node) -> Value:
             # A part has an unknown number of elements: joined as a tensor.
             pass
     filled = [value for value in values if 0 not in (value.shape or ())] or values[:1]
-    return context.concat(filled, int(node.attributes["axis"]))
+    return context.concat(filled, int(node.attributes.get("axis", 1)))
 
 
 @operator("Expand", since=(8, 13))

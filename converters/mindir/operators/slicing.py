@@ -1,5 +1,6 @@
 """Taking parts of a tensor."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,13 @@ from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.operators.shape import vector
 from ascend_migrate.converters.mindir.registry import Node, operator
-from ascend_migrate.converters.mindir.values import Element, Scalar, UnsupportedError, Value
+from ascend_migrate.converters.mindir.values import (
+    Dim,
+    Element,
+    Scalar,
+    UnsupportedError,
+    Value,
+)
 
 
 @operator("Split", since=(2, 11, 13, 18))
@@ -71,7 +78,21 @@ def slice_(context: Context, node: Node) -> Value:
         steps = node.integers(4, "steps") or (1,) * len(starts)
     if x.elements is not None and x.rank == 1 and all(_fixed(v) for v in (*starts, *ends)):
         return vector(node, x.elements[slice(*map(_number, (starts[0], ends[0], steps[0])))])
-    return _slice(context, x, axes, list(zip(starts, ends, steps, strict=True)))
+    cuts = []
+    for axis, bounds in zip(axes, zip(starts, ends, steps, strict=True), strict=True):
+        if _turns(x.sizes[axis], bounds):
+            # StridedSlice, on the CPU, turns no dimension round if it cuts another one.
+            x = _reversed(context, x, axis % x.rank)
+        else:
+            cuts.append((axis % x.rank, bounds))
+    return _slice(context, x, cuts)
+
+
+def _turns(size: Dim, bounds: tuple[Element, Element, int]) -> bool:
+    """Whether all of a dimension is taken, in the opposite order."""
+    if not isinstance(size, int) or not all(_fixed(bound) for bound in bounds):
+        return False
+    return slice(*map(_number, bounds)).indices(size) == (size - 1, -1, -1)
 
 
 def _at_run_time(context: Context, node: Node) -> Value:
@@ -100,8 +121,13 @@ def _at_run_time(context: Context, node: Node) -> Value:
     last = binary(context, "Sub", last, context.constant(1, "int64"))
     backwards = binary(context, "Less", step, context.constant(0, "int64"), "bool")
     begin = select(context, backwards, binary(context, "Minimum", begin, last), begin)
-    bounds = [context.elements(bound) for bound in (begin, end, step)]
-    return context.emit("StridedSlice", x, *bounds, dtype=x.dtype, shape=(None,) * rank)
+    bounds = zip(*(context.elements(bound) for bound in (begin, end, step)), strict=True)
+    # One dimension after the other, because a step may turn one round (see above).
+    for axis, bound in enumerate(bounds):
+        wholes = zip(bound, (0, _FAR, 1), strict=True)
+        cuts = [[item if i == axis else whole for i in range(rank)] for item, whole in wholes]
+        x = context.emit("StridedSlice", x, *cuts, dtype=x.dtype, shape=(None,) * rank)
+    return x
 
 
 def _fixed(element: Element) -> bool:
@@ -121,8 +147,7 @@ _FAR = 1 << 31
 def _slice(
     context: Context,
     x: Value,
-    axes: tuple[int, ...],
-    ranges: list[tuple[Element, Element, int]],
+    cuts: Sequence[tuple[int, tuple[Element, Element, int]]],
 ) -> Value:
     rank = x.rank
     begin: list[Element] = [0] * rank
@@ -130,8 +155,7 @@ def _slice(
     step = [1] * rank
     whole = set(range(rank))
     shape = list(x.sizes)
-    for raw, (start, stop, stride) in zip(axes, ranges, strict=True):
-        axis = raw % rank
+    for axis, (start, stop, stride) in cuts:
         size = x.sizes[axis]
         if isinstance(start, int) and isinstance(stop, int):
             if isinstance(size, int):
@@ -174,7 +198,9 @@ def _slice(
 def _flip(context: Context, x: Value, axis: int, bounds: tuple[int, int, int]) -> Value:
     start, stop, stride = bounds
     if (start != -1 and start < _FAR) or stop > -_FAR or stride != -1:
-        raise UnsupportedError(
-            f"a negative step on dimension {axis}, whose size is dynamic; fix it with --input"
-        )
+        raise UnsupportedError(f"a negative step on dimension {axis}, whose size is dynamic")
+    return _reversed(context, x, axis)
+
+
+def _reversed(context: Context, x: Value, axis: int) -> Value:
     return context.emit("ReverseV2", x, (axis,), dtype=x.dtype, shape=x.shape)

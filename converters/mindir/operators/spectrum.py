@@ -4,7 +4,7 @@ from ascend_migrate.converters.mindir.context import Context, known
 from ascend_migrate.converters.mindir.operators.arithmetic import binary
 from ascend_migrate.converters.mindir.operators.interpolation import times
 from ascend_migrate.converters.mindir.registry import Node, operator
-from ascend_migrate.converters.mindir.values import Dim, Element, UnsupportedError, Value
+from ascend_migrate.converters.mindir.values import Dim, Element, UnsupportedError, Value, static
 
 
 @operator("DFT", since=(17, 20))
@@ -87,7 +87,7 @@ def _mirrored(context: Context, half: Value, sign: int, length: Element, axis: i
 def _parts(context: Context, x: Value) -> tuple[Value, Value | None]:
     """Returns the real and, if there is one, the imaginary part of a tensor."""
     wide = context.cast(x, "float64" if x.dtype == "float64" else "float32")
-    if x.sizes[-1] == 1:
+    if static(x.sizes[-1:], "the real and imaginary parts") == (1,):
         return wide, None
     last = x.rank - 1
     return context.slice(wide, last, 0, 1), context.slice(wide, last, 1, 2)

@@ -8,6 +8,8 @@ from tests.converters.mindir.case import Case, f, i64, u
 
 _LATEST = 28
 
+LIMITS = i64(5, np.iinfo(np.int64).min, np.iinfo(np.int64).max, -1, -1)
+
 
 def cases() -> list[Case]:
     return [*_chosen()]
@@ -58,6 +60,7 @@ def _chosen() -> list[Case]:
         ),
         _new("OneHot-runtime", "OneHot", [i64(0, 2, -1, 9), np.array(3), f(2)]),
         Case("TopK-runtime", "TopK", [f(3, 6), i64(2)], outputs=2),
+        Case("TopK-smallest", "TopK", [LIMITS], {1: i64(3)}, {"largest": 0}, 2),
         Case(
             "GatherND-batch",
             "GatherND",

@@ -97,6 +97,7 @@ def _join() -> list[Case]:
 
 def _slice() -> list[Case]:
     first, few = {0: ("n",)}, [{"n": 3}, {"n": 4}, {"n": 20}]
+    turned = {1: i64(-1, 4), 2: i64(-99, 0), 3: i64(0, 1), 4: i64(-1, -2)}
     return [
         Case("Slice", "Slice", [X], {1: i64(1, -3), 2: i64(99, -1), 3: i64(1, 2)}),
         Case(
@@ -106,6 +107,8 @@ def _slice() -> list[Case]:
         Case("Slice-flip", "Slice", [f(9)], {1: i64(-1), 2: i64(-99), 3: i64(0), 4: i64(-1)}),
         Case("Slice-back", "Slice", [f(9)], {1: i64(7), 2: i64(1), 3: i64(0), 4: i64(-2)}),
         Case("Slice-none", "Slice", [f(9)], {1: i64(5), 2: i64(2)}),
+        Case("Slice-turn-and-cut", "Slice", [f(5, 6)], turned),
+        Case("Slice-turn-runtime", "Slice", [f(5, 6), *turned.values()]),
         Case(
             "Slice-flip-dynamic",
             "Slice",
@@ -190,6 +193,22 @@ def _pad() -> list[Case]:
         Case("Pad-wrap", "Pad", [f(2, 3, 6)], {1: sides}, {"mode": "wrap"}, opset=19),
         Case("Pad-reflect-2d", "Pad", [f(1, 2, 5, 6)], {1: image}, reflect),
         Case("Pad-edge-2d", "Pad", [f(1, 2, 5, 6)], {1: image}, edge),
+        Case(
+            "Pad-reflect-3d",
+            "Pad",
+            [f(1, 2, 3, 4, 5)],
+            {1: i64(0, 0, *[1] * 3, 0, 0, *[1] * 3)},
+            reflect,
+        ),
+        Case(
+            "Pad-reflect-video",
+            "Pad",
+            [f(2, 2, 2, 4, 5)],
+            {1: i64(*[0] * 4, 2, *[0] * 3, 1, 1)},
+            reflect,
+        ),
+        Case("Pad-edge-all", "Pad", [f(2, 3, 4, 5)], {1: i64(*[1] * 8)}, edge),
+        Case("Pad-wrap-cut", "Pad", [f(6, 5)], {1: i64(-2, 3, 1, -1)}, {"mode": "wrap"}, opset=19),
         Case("Pad-dynamic", "Pad", [X], {1: i64(0, 1, 2, 0, 0, 3)}, dynamic=DYN),
         Case("Pad-reflect-dynamic", "Pad", [f(2, 3, 6)], {1: sides}, reflect, 1, 17, wide, sizes),
         Case("Pad-edge-dynamic", "Pad", [f(2, 3, 6)], {1: sides}, edge, 1, 17, wide, sizes),

@@ -83,6 +83,8 @@ def _spectra() -> list[Case]:
     real, pairs, length = f(2, 12, 1), f(2, 7, 2), np.array(9)
     near = 1e-4
     window = u(6)
+    edges = [np.array(hertz, np.float32) for hertz in (20, 4000)]
+    mel = [np.array(8), np.array(64), np.array(8192), *edges]
     return [
         Case("DFT", "DFT", [real], attributes={"axis": 1}, rtol=near),
         Case("DFT-half", "DFT", [real], attributes={"axis": 1, "onesided": 1}, rtol=near),
@@ -91,6 +93,7 @@ def _spectra() -> list[Case]:
         _new("DFT-20", "DFT", [real, None, np.array(-2)], rtol=near),
         Case("STFT", "STFT", [real, np.array(3), window], rtol=near),
         Case("STFT-length", "STFT", [real], {1: np.array(4), 3: np.array(5)}, rtol=near),
+        Case("MelWeightMatrix", "MelWeightMatrix", mel, rtol=1e-6),
         Case(
             "STFT-whole", "STFT", [real, np.array(3), window], attributes={"onesided": 0}, rtol=near
         ),
