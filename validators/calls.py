@@ -39,11 +39,11 @@ def findings(
     found = [_present(form, truth)]
     for name in truth.cases[0].own:
         answers = [
-            Answer(case.name, case.own[name], (case.exact or case.own)[name], outputs[name])
+            _given(case, name, outputs[name])
             for case, outputs in zip(truth.cases, answered, strict=True)
         ]
-        found += compare(form, name, answers)
-        found += _repeatable(form, name, truth.cases, answered, later)
+        found += compare(form, name, answers, truth.precision)
+        found += _repeatable(form, name, truth, answered, later)
     found.append(_vary(form, truth.cases, answered))
     return found
 
@@ -90,7 +90,7 @@ def _present(form: Form, truth: Golden) -> Finding:
 def _repeatable(
     form: Form,
     name: str,
-    cases: Sequence[Recorded],
+    truth: Golden,
     first: Sequence[Outputs],
     second: Sequence[Outputs],
 ) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _repeatable(
         note = "the artifact ran once and refused to run again"
         yield Finding(REPEATABLE, form, name, Outcome.FAIL, note=note)
         return
-    allowed = _allowed(form, name, cases)
+    cases, allowed = truth.cases, _allowed(form, name, truth)
     pairs = {
         "the original": [(c.own[name], c.again[name]) for c in cases],
         "the artifact": [(a[name], b[name]) for a, b in zip(first, second, strict=True)],
@@ -119,10 +119,17 @@ def _repeatable(
     yield Finding(REPEATABLE, form, name, Outcome.PASS, note=note)
 
 
-def _allowed(form: Form, name: str, cases: Sequence[Recorded]) -> list[float]:
-    if cases[0].own[name].dtype.kind in "biu":
-        return [0.0] * len(cases)
-    return limits(form, [(c.own[name], (c.exact or c.own)[name]) for c in cases], NOISE_PEAK)
+def _given(case: Recorded, name: str, found: Array) -> Answer:
+    """Returns one output of one case beside what the original says about it."""
+    low = None if case.low is None else case.low[name]
+    return Answer(case.name, case.own[name], (case.exact or case.own)[name], found, low)
+
+
+def _allowed(form: Form, name: str, truth: Golden) -> list[float]:
+    if truth.cases[0].own[name].dtype.kind in "biu":
+        return [0.0] * len(truth.cases)
+    answers = [_given(case, name, case.own[name]) for case in truth.cases]
+    return limits(form, answers, NOISE_PEAK, truth.precision)
 
 
 def _distance(one: Array, other: Array) -> float:

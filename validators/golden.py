@@ -7,13 +7,14 @@ without its code::
     CASE/own/NAME         what it returned, in its own precision
     CASE/again/NAME       what it returned to the same inputs later; only where that differs
     CASE/exact/NAME       what its float64 twin returned; absent where there is none
+    CASE/low/NAME         what it returned under the policy of a lower precision; absent without one
 
 CASE is the case's number; the metadata hold the rest as canonical JSON.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ import numpy as np
 from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.errors import EvidenceError, ModelError
+from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators.cases import Array, Case, Feeds
 from ascend_migrate.validators.ledger import Weight
 from ascend_migrate.validators.original import NoExactTwinError, Original, Outputs
 
-SCHEMA = "ascend-migrate/golden/1"
+SCHEMA = "ascend-migrate/golden/2"
 _KEY = "ascend_migrate.golden"
 
 
@@ -41,6 +43,7 @@ class Recorded:
         again: outputs of a later call with the same inputs; equal to ``own`` bit for bit unless
             the model remembers something.
         exact: outputs of the float64 twin; None where there is none.
+        low: outputs with the rounding of the policy of a lower precision; None without one.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Recorded:
     own: Outputs
     again: Outputs
     exact: Outputs | None
+    low: Outputs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Golden:
         weights: every tensor of the source.
         about: library versions, device, precision flags.
         no_exact: why there is no float64 twin; empty where there is one.
+        precision: the policy of a lower precision; None where the artifacts keep the types.
+        overflows: operations that leave the lower type's range, with the largest number there.
     """
 
     source: str
@@ -69,9 +75,18 @@ class Golden:
     weights: Mapping[str, Weight]
     about: Mapping[str, str]
     no_exact: str
+    precision: Precision | None = None
+    overflows: Mapping[str, float] = field(default_factory=dict)
 
 
-def capture(original: Original, cases: Sequence[Case], path: Path, *, source: str) -> list[str]:
+def capture(
+    original: Original,
+    cases: Sequence[Case],
+    path: Path,
+    *,
+    source: str,
+    precision: Precision | None = None,
+) -> list[str]:
     """Runs the original and writes the golden file ``path``.
 
     Args:
@@ -79,6 +94,7 @@ def capture(original: Original, cases: Sequence[Case], path: Path, *, source: st
         cases: what to feed it.
         path: file to write, atomically.
         source: digest of the source.
+        precision: what the artifacts will be lowered to; None if they keep the model's types.
 
     Returns:
         The names of the cases.
@@ -94,12 +110,15 @@ def capture(original: Original, cases: Sequence[Case], path: Path, *, source: st
     own = [_called(session, case) for case in cases]
     again = [_called(session, case) for case in cases]
     exact, no_exact = _exact(original, cases)
+    low, overflows = _low(original, cases, precision)
     tensors: dict[str, Array] = {}
     for index, case in enumerate(cases):
         differing = {n: a for n, a in again[index].items() if not same_bits(a, own[index][n])}
         groups = {"input": case.feeds, "own": own[index], "again": differing}
         if exact is not None:
             groups["exact"] = exact[index]
+        if low is not None:
+            groups["low"] = low[index]
         for group, arrays in groups.items():
             tensors |= {
                 f"{index}/{group}/{name}": np.asarray(array, order="C")
@@ -109,9 +128,11 @@ def capture(original: Original, cases: Sequence[Case], path: Path, *, source: st
         "schema": SCHEMA,
         "source": source,
         "cases": [case.name for case in cases],
-        "weights": {n: w.to_json() for n, w in original.weights(cases[0].feeds).items()},
+        "weights": {n: w.to_json() for n, w in original.weights(cases[0].feeds, precision).items()},
         "about": dict(original.about()),
         "no_exact": no_exact,
+        "precision": precision.to_json() if precision is not None else None,
+        "overflows": list(overflows.items()),  # in the order of the model, which a table loses
     }
     durable.write_file(path, save(tensors, {_KEY: canonical_json(document).decode()}))
     return [case.name for case in cases]
@@ -142,8 +163,18 @@ def read_golden(path: Path) -> Golden:
             weights={n: Weight.from_json(w) for n, w in document["weights"].items()},
             about={str(k): str(v) for k, v in document["about"].items()},
             no_exact=str(document["no_exact"]),
+            precision=_policy(document["precision"]),
+            overflows={str(where): float(most) for where, most in document["overflows"]},
         )
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OSError,
+        RecursionError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise EvidenceError(
             f"{path}: damaged golden file ({reason}); record it again with `capture`"
@@ -177,13 +208,29 @@ def _exact(original: Original, cases: Sequence[Case]) -> tuple[list[Outputs] | N
         return None, str(error)
 
 
+def _low(
+    original: Original, cases: Sequence[Case], precision: Precision | None
+) -> tuple[list[Outputs] | None, dict[str, float]]:
+    """Runs the original with the rounding of the policy, if there is one."""
+    if precision is None:
+        return None, {}
+    overflows: dict[str, float] = {}
+    session = original.lowered(precision, overflows)
+    return [_called(session, case) for case in cases], overflows
+
+
+def _policy(document: Mapping[str, Any] | None) -> Precision | None:
+    return None if document is None else Precision.from_json(document)
+
+
 def _recorded(index: int, name: str, arrays: Mapping[str, Array]) -> Recorded:
     def group(label: str) -> dict[str, Array]:
         prefix = f"{index}/{label}/"
         return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
     own = group("own")
-    return Recorded(name, group("input"), own, own | group("again"), group("exact") or None)
+    exact, low = group("exact") or None, group("low") or None
+    return Recorded(name, group("input"), own, own | group("again"), exact, low)
 
 
 def _digest(path: Path) -> str:

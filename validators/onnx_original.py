@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from ascend_migrate.pipeline.errors import CheckError, ModelError
+from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
+from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators import onnx_runner
 from ascend_migrate.validators.cases import Feeds, widened_array
 from ascend_migrate.validators.ledger import Weight
 from ascend_migrate.validators.onnx_float64 import widened
+from ascend_migrate.validators.onnx_lowered import MADE, rounded, unrounded_results
 from ascend_migrate.validators.original import NoExactTwinError, Original, Outputs, Session
 from ascend_migrate.validators.stored_weights import onnx_weights
 
@@ -18,13 +21,14 @@ from ascend_migrate.validators.stored_weights import onnx_weights
 class OnnxOriginal(Original):
     """The graph in the file ``path``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
         self._path = path
+        self._limits = limits
 
     def session(self) -> Session:
         """Returns the graph on onnxruntime."""
         try:
-            runner = onnx_runner.OnnxRunner(self._path)
+            runner = onnx_runner.OnnxRunner(self._path, limits=self._limits)
         except CheckError as error:
             raise ModelError(str(error)) from error
 
@@ -49,14 +53,43 @@ class OnnxOriginal(Original):
 
         return call
 
-    def weights(self, feeds: Feeds) -> Mapping[str, Weight]:
+    def lowered(self, precision: Precision, overflows: dict[str, float]) -> Session:
+        """Returns the graph with casts to the lower type and back around what is lowered."""
+        model = rounded(self._path, precision)
+        made = unrounded_results(model)
+        shown = [item.name for item in model.graph.output]
+        for name in made:
+            model.graph.output.add(name=name)
+        try:
+            loaded = onnx_runner.session(model.SerializeToString(), str(self._path))
+        except (CheckError, ValueError) as error:  # above 2 GiB, protobuf's limit
+            raise ModelError(f"{error}; its noise in {precision.dtype} is not known") from error
+
+        def call(feeds: Feeds) -> Outputs:
+            try:
+                found = onnx_runner.run(loaded, feeds, str(self._path))
+            except CheckError as error:
+                raise ModelError(str(error)) from error
+            for name in made:
+                finite = np.abs(found[name][np.isfinite(found[name])])
+                largest = float(finite.max()) if finite.size else 0.0
+                if largest > precision.largest:
+                    node = name.removesuffix(MADE)
+                    overflows[node] = max(largest, overflows.get(node, 0.0))
+            return {name: found[name] for name in shown}
+
+        return call
+
+    def weights(self, feeds: Feeds, precision: Precision | None = None) -> Mapping[str, Weight]:
         """Returns the initializers; the graph reads those that a node names."""
         from ascend_migrate.pipeline.onnx_signature import load_graph
 
         del feeds
         read = {name for node in load_graph(self._path).graph.node for name in node.input}
         return {
-            item.name: Weight.of(item.dtype, item.array, used=item.name in read)
+            item.name: Weight.of(
+                item.dtype, item.array, used=item.name in read, precision=precision
+            )
             for item in onnx_weights(self._path)
         }
 

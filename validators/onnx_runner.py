@@ -1,6 +1,7 @@
 """Runs an ONNX artifact with onnxruntime, as it would be served, on the CPU."""
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class OnnxRunner(Closing):
     def __init__(self, artifact: Artifact | Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self._path = artifact.path if isinstance(artifact, Artifact) else artifact
         self._session = session(str(self._path), str(self._path), limits.threads_allowed())
+        self._timeout = limits.timeout
         # Another provider taking part would make this a statement about another machine.
         if self._session.get_providers() != [PROVIDER]:
             raise CheckError(f"{self._path}: onnxruntime chose {self._session.get_providers()}")
@@ -63,7 +65,7 @@ class OnnxRunner(Closing):
                 f"{self._path}: inputs missing: {missing}, not in the graph: {extra}; "
                 f"the graph has {list(self._kinds)}"
             )
-        return run(self._session, feeds, str(self._path))
+        return run(self._session, feeds, str(self._path), self._timeout)
 
 
 def session(model: str | bytes, subject: str, threads: int = 0) -> Any:
@@ -89,19 +91,35 @@ def session(model: str | bytes, subject: str, threads: int = 0) -> Any:
         raise CheckError(f"{subject}: onnxruntime does not load it: {_first_line(error)}") from None
 
 
-def run(loaded: Any, feeds: Mapping[str, Array], subject: str) -> dict[str, Array]:
+def run(
+    loaded: Any, feeds: Mapping[str, Array], subject: str, timeout: float = DEFAULT_LIMITS.timeout
+) -> dict[str, Array]:
     """Runs a session; outputs by name.
 
     Raises:
-        CheckError: onnxruntime refuses.
+        CheckError: onnxruntime refuses, or is not done after ``timeout`` seconds: a loop in a
+            graph may have no end.
     """
+    import onnxruntime
+
     names = [item.name for item in loaded.get_outputs()]
+    options = onnxruntime.RunOptions()
+    watch = threading.Timer(timeout, setattr, (options, "terminate", True))
+    watch.daemon = True
+    watch.start()
     try:
         values = loaded.run_with_ort_values(
-            names, {name: _value(array) for name, array in feeds.items()}
+            names, {name: _value(array) for name, array in feeds.items()}, options
         )
     except Exception as error:
+        if options.terminate:
+            raise CheckError(
+                f"{subject}: no answer within {timeout:g} s, ended; give it more time "
+                "(validation.timeout) or a smaller input"
+            ) from None
         raise CheckError(f"{subject}: onnxruntime does not run it: {_first_line(error)}") from None
+    finally:
+        watch.cancel()
     return {name: _array(value) for name, value in zip(names, values, strict=True)}
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
+from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators.cases import Array, Feeds
 from ascend_migrate.validators.ledger import Weight
 
@@ -37,8 +38,26 @@ class Original(ABC):
         """
 
     @abstractmethod
-    def weights(self, feeds: Feeds) -> Mapping[str, Weight]:
-        """Returns every tensor of the source, and whether a call with ``feeds`` reads it."""
+    def lowered(self, precision: Precision, overflows: dict[str, float]) -> Session:
+        """Loads the model anew; what the policy lowers is rounded to the lower type.
+
+        Args:
+            precision: the policy.
+            overflows: filled, as the session is called, with each operation whose result left
+                the lower type's range, and the largest number there.
+
+        Raises:
+            ModelError: it cannot be computed so; raised here or by the first call.
+        """
+
+    @abstractmethod
+    def weights(self, feeds: Feeds, precision: Precision | None = None) -> Mapping[str, Weight]:
+        """Returns every tensor of the source, and whether a call with ``feeds`` reads it.
+
+        Args:
+            feeds: one array for each input.
+            precision: describes as well what the policy's cast makes of each.
+        """
 
     @abstractmethod
     def about(self) -> Mapping[str, str]:

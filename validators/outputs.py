@@ -10,9 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ascend_migrate.pipeline.dtypes import BY_NAME
+from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
 from ascend_migrate.validators.cases import Array
-from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS, Limit, allowed, floor_of
+from ascend_migrate.validators.tolerances import (
+    FLIPS,
+    NOISE_PEAK,
+    NOISE_RMS,
+    Limit,
+    allowed,
+    floor_of,
+)
 
 CLOSE = "outputs.close"
 PEAK = "outputs.peak"
@@ -31,12 +39,40 @@ class Answer:
         own: what the original returned, in its own precision.
         exact: what its float64 twin returned; ``own`` where there is none.
         found: what the artifact returned; of the same sizes.
+        low: what the original returned with the rounding of a policy; None without one.
     """
 
     case: str
     own: Array
     exact: Array
     found: Array
+    low: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """What limits are counted in.
+
+    Attributes:
+        epsilon: unit roundoff of the type that is computed in.
+        floor: of the runtime.
+        noise: what the noise is, for a reader.
+    """
+
+    epsilon: float
+    floor: Limit
+    noise: str
+
+    @classmethod
+    def of(cls, form: Form, own: Array, precision: Precision | None) -> "_Units":
+        epsilon = BY_NAME[own.dtype.name].epsilon
+        if epsilon is None:
+            raise TypeError(f"{own.dtype} is no floating type")
+        if precision is None:
+            return cls(epsilon, floor_of(form, own.dtype.name), "the original's own noise")
+        epsilon = max(epsilon, precision.epsilon)
+        floor = floor_of(form, precision.dtype)
+        return cls(epsilon, floor, f"the original's noise in {precision.dtype}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +92,48 @@ class _Distances:
     scale: float
 
 
-def compare(form: Form, output: str, answers: Sequence[Answer]) -> list[Finding]:
-    """Returns what the answers to all cases say about one output."""
+def compare(
+    form: Form, output: str, answers: Sequence[Answer], precision: Precision | None = None
+) -> list[Finding]:
+    """Returns what the answers to all cases say about one output.
+
+    Args:
+        form: of the artifact.
+        output: its name.
+        answers: one for each case.
+        precision: the policy of a lower precision, if the artifact is under one.
+    """
     if answers[0].own.dtype.kind in "biu":
         return [_discrete(form, output, answers)]
     strange = _nonfinite(answers)
     if strange:
         return [Finding(CLOSE, form, output, Outcome.FAIL, note=strange)]
-    epsilon = BY_NAME[answers[0].own.dtype.name].epsilon
-    if epsilon is None:
-        raise TypeError(f"{answers[0].own.dtype} is no floating type")
     means = [_distances(answer, _mean_square) for answer in answers]
     peaks = [_distances(answer, _largest) for answer in answers]
+    units = _Units.of(form, answers[0].own, precision)
     return [
-        _verdict(CLOSE, form, output, means, NOISE_RMS, epsilon),
-        _verdict(PEAK, form, output, peaks, NOISE_PEAK, epsilon),
+        _verdict(CLOSE, form, output, means, NOISE_RMS, units),
+        _verdict(PEAK, form, output, peaks, NOISE_PEAK, units),
     ]
 
 
-def limits(form: Form, answers: Sequence[tuple[Array, Array]], factor: Limit) -> list[float]:
+def limits(
+    form: Form, answers: Sequence[Answer], factor: Limit, precision: Precision | None = None
+) -> list[float]:
     """Returns the largest distance that passes in each case, relative to nothing.
 
     Args:
         form: of the artifact.
-        answers: the original's output and its twin's, for each case.
+        answers: the original's, for each case; what was found does not count.
         factor: `NOISE_RMS` or `NOISE_PEAK`.
+        precision: the policy of a lower precision, if the artifact is under one.
     """
     metric = _largest if factor is NOISE_PEAK else _mean_square
-    found = [_distances(Answer("", own, exact, own), metric) for own, exact in answers]
-    return _limits(form, found, factor, BY_NAME[answers[0][0].dtype.name].epsilon or 0.0)
+    found = [_distances(answer, metric) for answer in answers]
+    return _limits(found, factor, _Units.of(form, answers[0].own, precision))
 
 
-def _limits(
-    form: Form, distances: Sequence[_Distances], factor: Limit, epsilon: float
-) -> list[float]:
+def _limits(distances: Sequence[_Distances], factor: Limit, units: _Units) -> list[float]:
     """Judges each case by its own noise or the usual one, absolute or relative: the largest.
 
     One case alone may round luckily, and a saturated one is nearly constant. Rounding follows the
@@ -105,9 +149,9 @@ def _limits(
         allowed(
             max(d.noise, usual_noise, usual_share * d.scale),
             max(d.scale, usual_scale),
-            epsilon,
+            units.epsilon,
             factor,
-            floor_of(form),
+            units.floor,
         )
         for d in distances
     ]
@@ -119,19 +163,19 @@ def _verdict(
     output: str,
     distances: Sequence[_Distances],
     factor: Limit,
-    epsilon: float,
+    units: _Units,
 ) -> Finding:
     """Returns the case that used most of its limit, relative to the size of that output."""
     worst: Finding | None = None
     most = -1.0
-    for item, limit in zip(distances, _limits(form, distances, factor, epsilon), strict=True):
+    for item, limit in zip(distances, _limits(distances, factor, units), strict=True):
         passed = item.found <= limit
         used = item.found / limit if limit else (0.0 if passed else np.inf)
         if worst is not None and (not used > most) and passed:
             continue
         scale = item.scale or 1.0
         note = (
-            f"worst of {len(distances)} cases: {item.case}; the original's own noise there is "
+            f"worst of {len(distances)} cases: {item.case}; {units.noise} there is "
             f"{item.noise / scale:.2g}"
         )
         outcome = Outcome.PASS if passed else Outcome.FAIL
@@ -144,10 +188,12 @@ def _verdict(
 
 
 def _distances(answer: Answer, metric: Metric) -> _Distances:
-    own, exact, found = (_wide(a) for a in (answer.own, answer.exact, answer.found))
-    kept = np.isfinite(own) & np.isfinite(exact) & np.isfinite(found)
-    own, exact, found = own[kept], exact[kept], found[kept]
-    return _Distances(answer.case, metric(own - exact), metric(found - exact), metric(exact))
+    low = answer.own if answer.low is None else answer.low
+    arrays = [_wide(a) for a in (answer.own, low, answer.exact, answer.found)]
+    kept = np.logical_and.reduce([np.isfinite(array) for array in arrays])
+    own, low, exact, found = (array[kept] for array in arrays)
+    noise = max(metric(own - exact), metric(low - exact))
+    return _Distances(answer.case, noise, metric(found - exact), metric(exact))
 
 
 def _wide(array: Array) -> _Wide:
@@ -182,8 +228,11 @@ def _nonfinite(answers: Sequence[Answer]) -> str:
 
 
 def _discrete(form: Form, output: str, answers: Sequence[Answer]) -> Finding:
-    """Integers and bools are equal wherever the original and its twin agree on them."""
-    wrong = undecided = compared = 0
+    """Integers and bools are equal wherever the original and its twin agree on them.
+
+    Under a policy of a lower precision some may differ, as many as its rounding explains.
+    """
+    wrong = undecided = compared = flipped = 0
     where = ""
     for answer in answers:
         decided = answer.own == answer.exact.astype(answer.own.dtype)
@@ -192,9 +241,13 @@ def _discrete(form: Form, output: str, answers: Sequence[Answer]) -> Finding:
         bad = int(np.count_nonzero(decided & (answer.found != answer.own)))
         where = where or (answer.case if bad else "")
         wrong += bad
+        if answer.low is not None:
+            flipped += int(np.count_nonzero(decided & (answer.low != answer.own)))
     note = f"{wrong} of {compared} elements differ"
     note += f", first in case {where}" if where else ""
     note += f"; {undecided} that rounding decides were left out" if undecided else ""
-    outcome = Outcome.PASS if wrong == 0 and compared else Outcome.FAIL
+    note += f"; the policy's rounding changes {flipped} in the original" if flipped else ""
+    outcome = Outcome.PASS if wrong <= FLIPS.value * flipped and compared else Outcome.FAIL
     share = wrong / compared if compared else None
-    return Finding(CLOSE, form, output, outcome, share, 0.0, note)
+    limit = FLIPS.value * flipped / compared if compared else 0.0
+    return Finding(CLOSE, form, output, outcome, share, limit, note)

@@ -9,6 +9,7 @@ multiples of it; there is no fixed tolerance.
 import math
 from dataclasses import dataclass
 
+from ascend_migrate.pipeline.precision import LOWER_TYPES
 from ascend_migrate.pipeline.records import Form
 
 
@@ -57,7 +58,8 @@ FLOOR_MINDSPORE = Limit(
     "MindSpore's CPU kernels of exp, log, sigmoid and softmax are short polynomials: measured "
     "against float64 they err by up to 21 units as a root mean square and 35 at the worst element, "
     "where other runtimes err by 2 or 3. It is the accuracy of this runtime, not of the file; what "
-    "the kernels of a device do has to be measured there.",
+    "the kernels of a device do has to be measured there. For outputs in float16 or bfloat16 the "
+    "ordinary floor holds: there these errors are far below one unit.",
 )
 
 LOST_DIGITS = Limit(
@@ -67,18 +69,33 @@ LOST_DIGITS = Limit(
     "the artifact; the limit stops at the square root of the unit roundoff times the typical size.",
 )
 
+FLIPS = Limit(
+    3.0,
+    "the decisions that the policy's rounding changes in the original",
+    "A lower precision decides near ties otherwise, here and there, and the artifact rounds other "
+    "ones than the original. Both change about as many; counts of a few vary by a factor of 2, and "
+    "3 leaves some room. Without such a policy not one decision may differ.",
+)
+
 LIMITS = {
     "noise, root mean square": NOISE_RMS,
     "noise, largest element": NOISE_PEAK,
     "floor": FLOOR,
     "floor on MindSpore's CPU backend": FLOOR_MINDSPORE,
     "ceiling": LOST_DIGITS,
+    "integers under a lower precision": FLIPS,
 }
 
 
-def floor_of(form: Form) -> Limit:
-    """Returns the floor of the runtime that judges a form."""
-    return FLOOR_MINDSPORE if form is Form.MINDIR else FLOOR
+def floor_of(form: Form, dtype: str = "float32") -> Limit:
+    """Returns the floor of the runtime that judges a form.
+
+    Args:
+        form: of the artifact.
+        dtype: what it computes in. What MindSpore's float32 kernels are off by is far below the
+            roundoff of a lower type.
+    """
+    return FLOOR_MINDSPORE if form is Form.MINDIR and dtype not in LOWER_TYPES else FLOOR
 
 
 def allowed(noise: float, scale: float, epsilon: float, factor: Limit, floor: Limit) -> float:
@@ -116,4 +133,17 @@ to the float64 outputs, as a root mean square and at the worst element, may be a
 
 The noise of a case is its own or the usual one over all cases, absolute or relative to the size of
 the output, whichever is largest. The size of an output is that of its case or, if that is larger,
-the usual size over all cases."""
+the usual size over all cases.
+
+**Under a policy of a lower precision** (`[precision]`) the limits stay these multiples, of a noise
+that is measured as well: the original runs once more in float32, and whatever its operators read
+or make is rounded to the lower type, except where the policy keeps float32. The distance of that
+to the float64 outputs is what the lower type costs this model on these inputs; the unit roundoff
+is that of the lower type. No artifact takes part, so that a fault in one cannot widen its own
+limit. Where that run becomes infinite, the model does not fit the type, whatever a runtime shows
+(`precision.range`).
+
+So wide a limit would hide a wrong epsilon. The artifact is therefore run a second time with its
+lower type widened to float32 and the source's own weights in place of their casts, which the
+ledger has compared bit by bit: it must then be the original, within the limits of float32
+(`precision.graph`)."""

@@ -12,6 +12,7 @@ from ascend_migrate.pipeline.checkpoint.state_dict import common_prefix
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import ModelError
 from ascend_migrate.pipeline.model_call import called_by_name, named_outputs
+from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators.cases import Array, Feeds, widened_array
 from ascend_migrate.validators.ledger import Weight, weights_of_checkpoint
 from ascend_migrate.validators.original import Original, Outputs, Session
@@ -53,7 +54,20 @@ class TorchOriginal(Original):
 
         return call
 
-    def weights(self, feeds: Feeds) -> Mapping[str, Weight]:
+    def lowered(self, precision: Precision, overflows: dict[str, float]) -> Session:
+        """Returns the model with the policy's rounding after each operator."""
+        from ascend_migrate.validators.torch_lowered import Lowering
+
+        model = self._build()
+        lowering = Lowering(model, precision, overflows)
+
+        def call(feeds: Feeds) -> Outputs:
+            with lowering.rounding():
+                return _call(model, feeds)
+
+        return call
+
+    def weights(self, feeds: Feeds, precision: Precision | None = None) -> Mapping[str, Weight]:
         """Returns every tensor of the checkpoint, and whether a call reads it."""
         model = self._build()
         state = model.state_dict(keep_vars=True)
@@ -66,7 +80,7 @@ class TorchOriginal(Original):
             if tensor.untyped_storage().data_ptr() in touched
             for spelling in (name, name.removeprefix(prefix))
         }
-        return weights_of_checkpoint(self._checkpoint, used)
+        return weights_of_checkpoint(self._checkpoint, used, precision)
 
     def about(self) -> Mapping[str, str]:
         """Returns what decides the numbers beside the model: library, device, precision flags."""

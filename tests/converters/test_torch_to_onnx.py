@@ -24,10 +24,10 @@ from tests.converters.oracle import run_onnx
 from tests.converters.recurrent_models import RECURRENT
 from torch import Tensor, nn
 
-from ascend_migrate.converters.onnx_for_atc import MODULE
 from ascend_migrate.converters.torch_to_onnx import convert
 from ascend_migrate.pipeline.errors import ConversionError
 from ascend_migrate.pipeline.inputs import InputSpec
+from ascend_migrate.pipeline.precision import MODULE
 from ascend_migrate.pipeline.records import Artifact
 
 

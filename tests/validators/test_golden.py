@@ -82,7 +82,7 @@ def test_a_missing_twin_is_said_and_not_invented(tmp_path: Path) -> None:
 def test_damaged_golden_files_are_refused(tmp_path: Path) -> None:
     path = record(toys.Plain, tmp_path)
     whole = path.read_bytes()
-    for content in (b"", whole[:100], whole[:-1], whole.replace(b"golden/1", b"golden/9")):
+    for content in (b"", whole[:100], whole[:-1], whole.replace(b"golden/2", b"golden/9")):
         path.write_bytes(content)
         with pytest.raises(EvidenceError, match=r"golden\.safetensors: .*`capture`"):
             read_golden(path)

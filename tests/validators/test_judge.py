@@ -7,9 +7,10 @@ import pytest
 from onnx import numpy_helper
 from tests.validators import toys
 
-from ascend_migrate.converters import checkpoint_to_safetensors, torch_to_onnx
+from ascend_migrate.converters import checkpoint_to_safetensors, onnx_to_mindir, torch_to_onnx
 from ascend_migrate.pipeline.checkpoint import Checkpoint
 from ascend_migrate.pipeline.errors import EvidenceError, SourceError
+from ascend_migrate.pipeline.limits import Limits
 from ascend_migrate.pipeline.model import load_state
 from ascend_migrate.pipeline.records import Artifact, Form, Outcome, Verdict
 from ascend_migrate.validators.cases import make_cases
@@ -98,6 +99,18 @@ def test_a_graph_that_the_runtime_refuses_is_not_run(
     assert outcomes(verdict)["onnx", "outputs.close"] is Outcome.NOT_RUN
     (finding,) = [f for f in verdict.findings if f.outcome is Outcome.NOT_RUN]
     assert "NoSuchOperator" in finding.note
+
+
+@pytest.mark.mindspore
+def test_a_runtime_that_needs_more_than_it_may_take_is_not_run(
+    artifacts: tuple[Artifact, Artifact], golden: Path, tmp_path: Path
+) -> None:
+    graph = onnx_to_mindir.convert(artifacts[1].path, tmp_path / "mindir", inputs=(), parent="p")
+    limits = Limits(memory=64 << 20)  # less than MindSpore takes to start
+    verdict = judge([graph], golden, source_digest="", source_weights=None, limits=limits)
+    (finding,) = (f for f in verdict.findings if f.check == "outputs.close")
+    assert finding.outcome is Outcome.NOT_RUN
+    assert "needed more than 0.0625 GiB of memory; raise validation.memory" in finding.note
 
 
 def test_a_wrong_weight_that_no_output_shows_is_found(
