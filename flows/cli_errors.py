@@ -1,6 +1,5 @@
 """Errors as people read them, one line each on stderr, and as one JSON document on stdout."""
 
-import json
 import tempfile
 import traceback
 from contextlib import suppress
@@ -10,6 +9,7 @@ import click
 
 from ascend_migrate.flows.cli_options import echo
 from ascend_migrate.pipeline.errors import MigrationError
+from ascend_migrate.pipeline.printable import plain, readable_json
 
 _LISTS = ("faults", "nodes", "reasons")
 """Attributes of our errors that hold a line for each single cause."""
@@ -57,10 +57,10 @@ def _print(name: str, message: str, lines: list[str], document: dict[str, Any] |
         data = {"error": name, "message": _one_line(message), **document}
         # The line below is still wanted where stdout is what failed.
         with suppress(OSError):
-            echo(json.dumps(data, indent=2, ensure_ascii=False))
+            echo(readable_json(data))
     for line in lines:
         echo(f"ascend-migrate: {_one_line(line)}", err=True)
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return plain(" ".join(text.split()))

@@ -7,6 +7,7 @@ import click
 
 from ascend_migrate.flows import cli_options as shared
 from ascend_migrate.pipeline.errors import ExitCode
+from ascend_migrate.pipeline.printable import plain
 
 
 @click.command()
@@ -23,7 +24,7 @@ def inspect(path: Path, json_: bool) -> int:
 
 def _text(found: dict[str, Any]) -> str:
     said = {key: _plain(value) for key, value in found.items() if key != "tensors"}
-    lines = [f"{key.replace('_', ' ')}: {text}" for key, text in said.items() if text]
+    lines = [f"{key.replace('_', ' ')}: {plain(text)}" for key, text in said.items() if text]
     rows = [
         [t["name"], t["dtype"], "[" + ", ".join(map(str, t["shape"])) + "]", t.get("device", "")]
         for t in found.get("tensors", ())

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ascend_migrate.flows import cli_options as shared
+from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.errors import ExitCode
 from ascend_migrate.pipeline.records import Form
 
@@ -48,14 +49,19 @@ def migrate(path: Path, to: str | None, json_: bool, **options: Any) -> int:
 @click.option("--to", required=True, type=click.Choice([*map(str, Form)]), help="Form to make.")
 @shared.request
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to fill.")
+@click.option("--no-digest", is_flag=True, help="Do not hash safetensors files; that is quicker.")
 @shared.as_json
-def convert(path: Path, to: str, out: Path, json_: bool, **options: Any) -> int:
+def convert(path: Path, to: str, out: Path, no_digest: bool, json_: bool, **options: Any) -> int:
     """Make one form, without judging it."""
     from ascend_migrate.flows import steps_single
 
     spec = shared.spec_from(path, None if shared.is_spec(path) else to, options)
-    with shared.progress() as show:
-        artifact = steps_single.convert(spec, Form(to), out, show)
+    if Form(to) is Form.SAFETENSORS:
+        with durable.no_empty_folder(out), shared.transfer() as told:
+            artifact = steps_single.convert_weights(spec, out, hashed=not no_digest, told=told)
+    else:
+        with durable.no_empty_folder(out), shared.progress() as show:
+            artifact = steps_single.convert(spec, Form(to), out, show)
     document = {
         "form": to,
         "folder": str(out),
@@ -63,7 +69,9 @@ def convert(path: Path, to: str, out: Path, json_: bool, **options: Any) -> int:
         "notes": list(artifact.notes),
         "judged": False,
     }
-    lines = [f"{out / f.path}  {f.size:,} bytes  {f.digest}" for f in artifact.files]
+    lines = [
+        f"{out / f.path}  {f.size:,} bytes  {f.digest or 'not hashed'}" for f in artifact.files
+    ]
     lines += [f"note: {note}" for note in artifact.notes]
     lines.append(
         "Not judged: nothing says yet that this computes what the original does; "

@@ -1,6 +1,5 @@
 """What several commands share: options, output, progress, and the request made from options."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ascend_migrate.pipeline.precision import LOWER_TYPES
+from ascend_migrate.pipeline.printable import plain, plain_lines, readable_json
 from ascend_migrate.pipeline.records import Form
 from ascend_migrate.pipeline.spec import MigrationSpec, make_spec, read_spec
 
@@ -24,12 +25,30 @@ _OPTIONS = {
     "inputs": "--input",
     "key": "--key",
     "drop": "--drop",
+    "rename": "--rename",
+    "unpack": "--unpack",
+    "trust_pickle": "--trust-pickle",
+    "precision": "--precision",
+    "keep_float32": "--keep-float32",
+    "max_shard_size": "--max-shard-size",
+    "store_as": "--store-as",
     "name": "--name",
 }
 """Options that take the place of a specification, by the names of their parameters."""
 
 
-class _SpecPath(click.Path):
+class _ExistingPath(click.Path):
+    """A file or a folder that is there; a pipe or a device could be read forever."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the path; fails on what is neither."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            self.fail(f"{path} is a pipe or a device, not a file", param, ctx)
+        return path
+
+
+class _SpecPath(_ExistingPath):
     """An existing specification file."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -50,7 +69,7 @@ registry = click.option(
     show_envvar=True,
     help="Folder of the registry.",
 )
-existing = click.Path(exists=True, path_type=Path)
+existing = _ExistingPath(exists=True, path_type=Path)
 specification = _SpecPath(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -72,6 +91,44 @@ def request(function: _F) -> _F:
         ),
         click.option("--key", help="State dict inside a nested checkpoint, such as ema.model."),
         click.option("--drop", multiple=True, metavar="PATTERN", help="Leave these tensors out."),
+        click.option(
+            "--rename",
+            multiple=True,
+            metavar="PATTERN=NEW",
+            help="Give these tensors new names, such as 'encoder.*=model.*'.",
+        ),
+        click.option(
+            "--unpack",
+            multiple=True,
+            metavar="sparse|quantized|fp8_blocks",
+            help="Make sparse tensors dense, quantized ones float32, 8-bit blocks bfloat16.",
+        ),
+        click.option(
+            "--trust-pickle",
+            is_flag=True,
+            help="Run the code inside a pickled module, confined, where nothing else can read it.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(LOWER_TYPES),
+            help="Lower the graphs to this type; by default they keep the model's own.",
+        ),
+        click.option(
+            "--keep-float32",
+            multiple=True,
+            metavar="PATTERN",
+            help="Operator types or modules that stay in float32 under --precision.",
+        ),
+        click.option(
+            "--max-shard-size",
+            metavar="SIZE",
+            help="Divide safetensors into files of at most this size, such as 5GB.",
+        ),
+        click.option(
+            "--store-as",
+            type=click.Choice(LOWER_TYPES),
+            help="Cast float32 tensors in safetensors; says what that loses.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -93,9 +150,16 @@ def spec_from(path: Path, to: str | None, options: Mapping[str, Any]) -> Migrati
         spec = read_spec(path)
         chosen = options.get("registry")
         return spec if chosen is None else replace(spec, registry=chosen)
-    source = {"path": str(path.absolute()), "drop": list(options.get("drop") or ())}
+    source: dict[str, Any] = {
+        "path": str(path.absolute()),
+        "drop": list(options.get("drop") or ()),
+        "rename": _rules(options.get("rename") or ()),
+        "unpack": list(options.get("unpack") or ()),
+    }
     if options.get("key"):
         source["key"] = options["key"]
+    if options.get("trust_pickle"):
+        source["trust"] = "pickle"
     tables: dict[str, Any] = {
         "name": options.get("name") or _name_of(path),
         "to": [part.strip() for part in to.split(",")] if to else _all_forms(path),
@@ -103,9 +167,27 @@ def spec_from(path: Path, to: str | None, options: Mapping[str, Any]) -> Migrati
         "source": source,
         "registry": str(options.get("registry") or Path("registry")),
     }
+    layout = {"max_shard_size": options.get("max_shard_size"), "store_as": options.get("store_as")}
+    tables["safetensors"] = {key: value for key, value in layout.items() if value}
+    if options.get("keep_float32") and not options.get("precision"):
+        raise click.UsageError("--keep-float32 belongs to --precision, which is not given")
+    if options.get("precision"):
+        kept = list(options.get("keep_float32") or ())
+        tables["precision"] = {"type": options["precision"], "keep_float32": kept}
     if options.get("model"):
         tables["model"] = {"callable": options["model"]}
     return make_spec(tables, subject=str(path), base=Path.cwd())
+
+
+def _rules(texts: Sequence[str]) -> dict[str, str]:
+    """Reads the values of --rename, of which each pattern may be given once."""
+    rules: dict[str, str] = {}
+    for text in texts:
+        pattern, sign, new = text.partition("=")
+        if not sign or pattern in rules:
+            raise click.UsageError(f"--rename {text!r} is no PATTERN=NEW, or its pattern is twice")
+        rules[pattern] = new
+    return rules
 
 
 def _all_forms(path: Path) -> list[str]:
@@ -125,13 +207,13 @@ def _name_of(path: Path) -> str:
 
 def print_result(document: Any, text: str, *, json_: bool) -> None:
     """Prints the result on stdout, for machines or for people."""
-    echo(json.dumps(document, indent=2, ensure_ascii=False) if json_ else text)
+    echo(readable_json(document) if json_ else text)
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """Prints a line; a reader that has left changes neither the work nor its exit code."""
+    """Prints text; a reader that has left changes neither the work nor its exit code."""
     try:
-        click.echo(text, err=err)
+        click.echo(plain_lines(text), err=err)
     except BrokenPipeError:
         stream = sys.stderr if err else sys.stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -158,14 +240,35 @@ def progress() -> Iterator[Callable[[str], None]]:
 
         def show(line: str) -> None:
             # As text: brackets in a name are not markup.
-            console.print(Text(f"  {line}", style="dim"))
-            status.update(Text(line))
+            console.print(Text(f"  {plain(line)}", style="dim"))
+            status.update(Text(plain(line)))
 
         yield show
 
 
+@contextmanager
+def transfer() -> Iterator[Callable[[int, int], None] | None]:
+    """Yields a function that shows bytes, rate and remaining time; None where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.BarColumn(),
+        bars.DownloadColumn(binary_units=False),
+        bars.TransferSpeedColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Returns rows as text columns, two blanks apart; no colour, so that it can be diffed."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
 from ascend_migrate.pipeline.digest import file_digest
 from ascend_migrate.pipeline.inputs import InputSpec
-from ascend_migrate.pipeline.records import Artifact
+from ascend_migrate.pipeline.records import Artifact, Form
 from ascend_migrate.pipeline.spec import MigrationSpec, ModelRef
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ class Source(Protocol):
     def weights(self) -> Checkpoint | None:
         """The source's tensors, to be accounted for in every artifact."""
 
+    def tensor(self, name: str) -> Any:
+        """Reads one of the source's tensors, as a NumPy array."""
+
     def export(self, into: Path, *, graph: bool) -> list[Artifact]:
         """Writes the weights and, if asked for, the graph that points into them."""
 
@@ -55,10 +58,20 @@ def open_source(spec: MigrationSpec) -> Source:
         SourceError: the file is unreadable, incomplete or unsafe.
     """
     if spec.is_onnx:
+        from ascend_migrate.pipeline.onnx_checks import check_source
+        from ascend_migrate.pipeline.onnx_signature import load_graph
+
+        check_source(spec.source, load_graph(spec.source))
         return GraphSource(spec)
-    return CheckpointSource(
-        spec, open_checkpoint(spec.source, key=spec.key, drop=spec.drop), code_digest(spec.model)
+    weights = open_checkpoint(
+        spec.source,
+        key=spec.key,
+        drop=spec.drop,
+        rename=spec.rename,
+        unpack=spec.unpack,
+        trust_pickle=spec.trust,
     )
+    return CheckpointSource(spec, weights, code_digest(spec.model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,11 @@ class CheckpointSource:
             else None,
             "key": self.spec.key,
             "drop": list(self.spec.drop),
+            "max_shard_size": self.spec.max_shard_size,
+            "store_as": self.spec.store_as,
+            "rename": [str(rule) for rule in self.spec.rename],
+            "unpack": list(self.spec.unpack),
+            "trust": self.spec.trust is not None,
             "allow": [list(self.spec.allow_missing), list(self.spec.allow_unexpected)],
         }
 
@@ -96,6 +114,10 @@ class CheckpointSource:
     def notes(self) -> tuple[str, ...]:
         """What the reader noticed in the checkpoint."""
         return (*self.weights.notes, *self.weights.extra)
+
+    def tensor(self, name: str) -> Any:
+        """Reads a tensor of the checkpoint."""
+        return self.weights.read(name)
 
     def build(self) -> "torch.nn.Module":
         """Builds the model anew from its code and this checkpoint, with strict keys."""
@@ -117,7 +139,13 @@ class CheckpointSource:
         """Writes model.safetensors and, if asked for, model.onnx beside it."""
         from ascend_migrate.converters import checkpoint_to_safetensors
 
-        weights = checkpoint_to_safetensors.convert(self.weights, into, name=WEIGHTS)
+        weights = checkpoint_to_safetensors.convert(
+            self.weights,
+            into,
+            name=WEIGHTS,
+            limit=None if graph else self.spec.max_shard_size,
+            dtype=None if graph else self.spec.store_as,
+        )
         if not graph:
             return [weights]
         from ascend_migrate.converters import torch_to_onnx
@@ -127,6 +155,8 @@ class CheckpointSource:
             self.inputs,
             into,
             opset=self.spec.opset,
+            precision=self.spec.precision,
+            runnable=Form.ONNX in self.spec.to,
             weights=weights.path,
             parent=self.digest,
         )
@@ -138,7 +168,8 @@ class CheckpointSource:
         from ascend_migrate.validators.torch_original import TorchOriginal
 
         original = TorchOriginal(self.build, self.weights)
-        return capture(original, cases_of(self.spec, self.inputs), golden, source=self.digest)
+        cases = cases_of(self.spec, self.inputs)
+        return capture(original, cases, golden, source=self.digest, precision=self.spec.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +203,12 @@ class GraphSource:
         """Nothing is left out of a graph."""
         return ()
 
+    def tensor(self, name: str) -> Any:
+        """Reads an initializer of the graph."""
+        from ascend_migrate.validators.stored_weights import onnx_weights
+
+        return next(item.array for item in onnx_weights(self.spec.source) if item.name == name)
+
     def export(self, into: Path, *, graph: bool) -> list[Artifact]:
         """Brings the graph to the target opset, its weights into model.safetensors."""
         del graph
@@ -183,6 +220,8 @@ class GraphSource:
                 into,
                 inputs=self.spec.inputs,
                 opset=self.spec.opset,
+                precision=self.spec.precision,
+                runnable=Form.ONNX in self.spec.to,
                 parent=self.digest,
             )
         ]
@@ -192,8 +231,9 @@ class GraphSource:
         from ascend_migrate.validators.golden import capture
         from ascend_migrate.validators.onnx_original import OnnxOriginal
 
-        original = OnnxOriginal(self.spec.source)
-        return capture(original, cases_of(self.spec, self.inputs), golden, source=self.digest)
+        original = OnnxOriginal(self.spec.source, self.spec.limits)
+        cases = cases_of(self.spec, self.inputs)
+        return capture(original, cases, golden, source=self.digest, precision=self.spec.precision)
 
 
 def cases_of(spec: MigrationSpec, inputs: Sequence[InputSpec]) -> list[Any]:

@@ -100,6 +100,7 @@ def capture(work: Workspace, source: Source) -> StageResult | None:
         "samples": [FileEntry.of(path.parent, path.name).to_json() for path in spec.samples],
         "cases": spec.cases,
         "seed": spec.seed,
+        "precision": spec.precision.to_json() if spec.precision else None,
         "libraries": _versions("torch", "onnxruntime", "numpy"),
     }
 
@@ -118,6 +119,9 @@ def export(work: Workspace, source: Source) -> StageResult:
         params |= {
             "inputs": [str(item) for item in spec.inputs],
             "opset": spec.opset,
+            "precision": spec.precision.to_json() if spec.precision else None,
+            # Only a graph that is published has to run; one on the way to MindIR may hold bfloat16.
+            "runnable": Form.ONNX in spec.to,
             "libraries": _versions("torch", "onnx", "onnxscript"),
         }
 
@@ -142,7 +146,8 @@ def convert(work: Workspace, exported: StageResult) -> StageResult | None:
             )
         ])  # fmt: skip
 
-    return _run(work, "convert", {"onnx": graph.digest}, {"to": str(Form.MINDIR)}, write)
+    params = {"to": str(Form.MINDIR), "inputs": [str(item) for item in work.spec.inputs]}
+    return _run(work, "convert", {"onnx": graph.digest}, params, write)
 
 
 def judge(
@@ -156,7 +161,11 @@ def judge(
     inputs = {"source": source.digest} | {str(a.form): a.digest for a in published}
     if golden is not None:
         inputs["golden"] = FileEntry.of(golden.path, GOLDEN).digest
-    params = {"name": work.spec.name, "libraries": _versions("onnxruntime", "mindspore", "numpy")}
+    params = {
+        "name": work.spec.name,
+        "waive_kernels": [str(form) for form in work.spec.waive_kernels],
+        "libraries": _versions("onnxruntime", "mindspore", "numpy"),
+    }
 
     def write(into: Path) -> dict[str, Any]:
         from ascend_migrate.validators.judge import judge as judge_artifacts
@@ -166,7 +175,10 @@ def judge(
             golden.path / GOLDEN if golden is not None else None,
             source_digest=source.digest,
             source_weights=source.weights,
-            timeout=work.spec.timeout,
+            source_tensor=source.tensor,
+            limits=work.spec.limits,
+            waive_kernels=work.spec.waive_kernels,
+            stored_as=work.spec.store_as,
             context=context_of(work.spec, source, published),
             progress=work.progress,
         )
@@ -187,7 +199,7 @@ def publish(
 ) -> Publication | None:
     """Publishes the judged artifacts; returns None, publishing nothing, on any other verdict."""
     verdict = read_report(judged.path / REPORT)
-    if verdict.outcome is not Outcome.PASS:
+    if verdict.outcome not in (Outcome.PASS, Outcome.WAIVED):
         return None
     work.progress("publish")
     published = [a for a in artifacts if a.form in work.spec.to]
@@ -259,6 +271,7 @@ def context_of(
         "source_notes": list(source.notes),
         "model": spec.model.target if spec.model else "",
         "inputs": [str(item) for item in source.inputs],
+        "precision": str(spec.precision) if spec.precision else "",
         "notes": {str(a.form): list(a.notes) for a in artifacts},
         "versions": {"ascend-migrate": version("ascend-migrate")}
         | _versions("torch", "onnx", "onnxruntime", "mindspore", "numpy"),

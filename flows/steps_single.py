@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ascend_migrate.flows.steps import GOLDEN, PAGE, REPORT, Progress
 from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.errors import SpecError
 from ascend_migrate.pipeline.evidence import read_report
+from ascend_migrate.pipeline.mindir_buckets import is_index
 from ascend_migrate.pipeline.records import Artifact, Form, Verdict
 from ascend_migrate.pipeline.registry import OciRegistry, Publication
 from ascend_migrate.pipeline.spec import MigrationSpec, with_forms
@@ -34,13 +35,51 @@ def convert(spec: MigrationSpec, form: Form, out: Path, progress: Progress) -> A
             with durable.storing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(artifact.root / entry.path, target)
-    return replace(artifact, root=out)
+    return replace(artifact, root=out, notes=(*source.notes, *artifact.notes))
+
+
+def convert_weights(
+    spec: MigrationSpec,
+    out: Path,
+    *,
+    hashed: bool = True,
+    told: Callable[[int, int], None] | None = None,
+) -> Artifact:
+    """Writes the safetensors form straight into the folder ``out``, file to file.
+
+    Args:
+        spec: the request; of its forms only this one is made.
+        out: new, empty, or left unfinished by the same command.
+        hashed: whether the files are hashed on the way.
+        told: is told how many bytes are written, and how many there will be.
+    """
+    from ascend_migrate.converters import checkpoint_to_safetensors
+    from ascend_migrate.converters.safetensors_writer import UNFINISHED
+
+    wanted = with_forms(spec, [Form.SAFETENSORS], subject=str(spec.source))
+    if not any(out.glob(f"{UNFINISHED}*")):
+        _prepare_folder(out)
+    source = open_source(wanted)
+    weights = source.weights
+    if weights is None:
+        raise TypeError("a graph was refused above")
+    # The source's own digest would take longer than the conversion, and is asked for by none.
+    artifact = checkpoint_to_safetensors.convert(
+        weights,
+        out,
+        limit=wanted.max_shard_size,
+        dtype=wanted.store_as,
+        parent="",
+        hashed=hashed,
+        told=told,
+    )
+    return replace(artifact, notes=(*source.notes, *artifact.notes))
 
 
 def capture(spec: MigrationSpec, out: Path, progress: Progress) -> list[str]:
     """Records the original's inputs and outputs in the file ``out``; returns the cases' names."""
-    # Whatever is published: what can be run is what an ONNX graph would be made of.
-    runnable = with_forms(spec, [Form.ONNX], subject=str(spec.source))
+    # Whatever is published: what can be run is what a graph would be made of.
+    runnable = with_forms(spec, [Form.MINDIR], subject=str(spec.source))
     durable.make_folder(out.absolute().parent)
     progress("capture")
     return open_source(runnable).capture(out)
@@ -85,7 +124,10 @@ def _validate(
         golden,
         source_digest=source.digest,
         source_weights=source.weights,
-        timeout=against.timeout,
+        source_tensor=source.tensor,
+        limits=against.limits,
+        waive_kernels=against.waive_kernels,
+        stored_as=against.store_as,
         context=steps.context_of(against, source, [artifact]),
         progress=progress,
     )
@@ -108,6 +150,10 @@ def form_of(path: Path) -> Form:
     Raises:
         SpecError: the suffix is that of no form.
     """
+    if is_index(path):
+        return Form.MINDIR
+    if path.name.endswith(".safetensors.index.json"):
+        return Form.SAFETENSORS
     if path.suffix not in _SUFFIXES:
         raise SpecError(str(path), [f"is none of {', '.join(_SUFFIXES)}; name the model file"])
     return _SUFFIXES[path.suffix]
@@ -117,14 +163,18 @@ def artifact_at(path: Path) -> Artifact:
     """Describes an artifact that lies in a folder, with every file that its form needs."""
     form = form_of(path)
     names = [path.name]
+    if form is Form.SAFETENSORS:
+        from ascend_migrate.pipeline.checkpoint.hugging_face import shard_names
+
+        names += shard_names(path)
     if form is Form.ONNX:
         from ascend_migrate.pipeline.onnx_signature import external_files
 
         names += external_files(path)
     if form is Form.MINDIR:
-        from ascend_migrate.pipeline.mindir_format import external_files as mindir_files
+        from ascend_migrate.pipeline.mindir_buckets import files_beside
 
-        names += mindir_files(path)
+        names += files_beside(path)
     return Artifact.of(form, path.parent, names, parent="")
 
 

@@ -4,25 +4,26 @@ The file is documented, with a complete commented example, in docs/spec.md.
 """
 
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from ascend_migrate.pipeline.errors import SpecError
 from ascend_migrate.pipeline.inputs import InputSpec, parse_inputs
-from ascend_migrate.pipeline.records import Form
+from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUT, GIB, Limits
+from ascend_migrate.pipeline.precision import Precision
+from ascend_migrate.pipeline.records import GRAPH_FORMS, Form
+from ascend_migrate.pipeline.renames import Rename, rename_faults
+from ascend_migrate.pipeline.sizes import parse_size
 
 DEFAULT_OPSET = 17
 """The newest ONNX opset for which CANN's parser registers nearly every operator."""
 
 DEFAULT_CASES = 8
 """Random cases beside the structured ones: enough for two at each end of each dynamic size."""
-
-DEFAULT_TIMEOUT = 600.0
-"""Seconds that one judgement on one runtime may take before it is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,21 @@ class MigrationSpec:
         samples: files with real inputs (.npz or .safetensors) that are judged as well.
         key: dotted path of the state dict inside the checkpoint; None finds it.
         drop: name patterns of tensors left out on purpose.
+        rename: rules for new names of tensors.
+        unpack: kinds of tensors that are turned into plain ones.
+        trust: folder with the modules of the checkpoint's Python objects, whose code may be
+            run where it cannot be read otherwise; None refuses it.
         allow_missing: name patterns that the model has and the checkpoint may lack.
         allow_unexpected: name patterns that the checkpoint has and the model may lack.
         opset: ONNX opset of the exported graph.
+        precision: what the graphs are lowered to; None leaves them in the model's own types.
         cases: number of random cases in the judgement.
         seed: seed of everything random.
-        timeout: seconds that one runtime may take for the judgement.
+        limits: what one runtime may take for one request of the judgement.
+        waive_kernels: forms to publish by their weights alone where the judging runtime lacks a
+            kernel that they need.
+        max_shard_size: bytes of tensors in one safetensors file; None makes one file of them all.
+        store_as: type that float32 tensors are cast to in the safetensors form; None keeps them.
         registry: folder of the registry.
     """
 
@@ -72,12 +82,19 @@ class MigrationSpec:
     samples: tuple[Path, ...] = ()
     key: str | None = None
     drop: tuple[str, ...] = ()
+    rename: tuple[Rename, ...] = ()
+    unpack: tuple[str, ...] = ()
+    trust: Path | None = None
     allow_missing: tuple[str, ...] = ()
     allow_unexpected: tuple[str, ...] = ()
     opset: int = DEFAULT_OPSET
+    precision: Precision | None = None
     cases: int = DEFAULT_CASES
     seed: int = 0
-    timeout: float = DEFAULT_TIMEOUT
+    limits: Limits = DEFAULT_LIMITS
+    waive_kernels: tuple[Form, ...] = ()
+    max_shard_size: int | None = None
+    store_as: str | None = None
     registry: Path = Path("registry")
 
     @property
@@ -99,6 +116,9 @@ class _Source(_Table):
     path: str
     key: str | None = None
     drop: list[str] = []
+    rename: dict[str, str] = {}
+    unpack: list[Literal["sparse", "quantized", "fp8_blocks"]] = []
+    trust: Literal["pickle"] | None = None
     allow_missing: list[str] = []
     allow_unexpected: list[str] = []
 
@@ -113,11 +133,29 @@ class _Onnx(_Table):
     opset: int = Field(default=DEFAULT_OPSET, ge=17, le=17)
 
 
+class _Precision(_Table):
+    type: Literal["float16", "bfloat16"]
+    keep_float32: list[str] = []
+
+
 class _Validation(_Table):
     cases: int = Field(default=DEFAULT_CASES, ge=1, le=1000)
     seed: int = Field(default=0, ge=0)
     samples: list[str] = []
     timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, strict=False)
+    memory: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=False)
+    threads: int | None = Field(default=None, ge=1, le=1024)
+
+    def limits(self) -> Limits:
+        memory = None if self.memory is None else int(self.memory * GIB)
+        return Limits(self.timeout, memory, self.threads)
+
+    waive_kernels: list[str] = []
+
+
+class _Safetensors(_Table):
+    max_shard_size: str | None = None
+    store_as: Literal["float16", "bfloat16"] | None = None
 
 
 class _File(_Table):
@@ -128,6 +166,8 @@ class _File(_Table):
     source: _Source
     model: _Model | None = None
     onnx: _Onnx = _Onnx()
+    precision: _Precision | None = None
+    safetensors: _Safetensors = _Safetensors()
     validation: _Validation = _Validation()
 
 
@@ -141,7 +181,8 @@ def read_spec(path: Path) -> MigrationSpec:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(str(path), [f"cannot be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # ValueError: also no UTF-8, and numbers of thousands of digits.
+    except (ValueError, RecursionError) as error:
         raise SpecError(str(path), [f"is not TOML: {error}"]) from error
     return make_spec(data, subject=str(path), base=path.resolve().parent)
 
@@ -180,12 +221,19 @@ def make_spec(data: Mapping[str, Any], *, subject: str, base: Path) -> Migration
         samples=tuple(_located(base, sample) for sample in file.validation.samples),
         key=file.source.key,
         drop=tuple(file.source.drop),
+        rename=tuple(Rename(*rule) for rule in file.source.rename.items()),
+        unpack=tuple(file.source.unpack),
+        trust=base if file.source.trust == "pickle" else None,
         allow_missing=tuple(file.source.allow_missing),
         allow_unexpected=tuple(file.source.allow_unexpected),
         opset=file.onnx.opset,
+        precision=_policy(file.precision),
         cases=file.validation.cases,
         seed=file.validation.seed,
-        timeout=file.validation.timeout,
+        limits=file.validation.limits(),
+        waive_kernels=tuple(Form(form) for form in file.validation.waive_kernels),
+        store_as=file.safetensors.store_as,
+        max_shard_size=parse_size(limit) if (limit := file.safetensors.max_shard_size) else None,
         registry=_located(base, file.registry),
     )
 
@@ -202,9 +250,27 @@ def with_forms(spec: MigrationSpec, forms: Collection[Form], *, subject: str) ->
         has_model=spec.model is not None,
         has_inputs=bool(spec.inputs),
     )
+    if spec.precision is not None and GRAPH_FORMS.intersection(forms):
+        faults += _precision_faults(forms, spec.precision.dtype)
     if faults:
         raise SpecError(subject, faults)
     return replace(spec, to=tuple(form for form in Form if form in forms))
+
+
+def _policy(table: _Precision | None) -> Precision | None:
+    return None if table is None else Precision(table.type, tuple(table.keep_float32))
+
+
+def _precision_faults(forms: Collection[str], dtype: Any) -> list[str]:
+    """A policy needs a graph to lower, and a runtime that can judge what it makes."""
+    if not GRAPH_FORMS.intersection(forms):
+        return ["precision: lowers graphs; safetensors keeps the checkpoint's own types"]
+    if dtype == "bfloat16" and Form.ONNX in forms:
+        return [
+            "precision.type: ONNX of opset 17 has no bfloat16 convolution, and onnxruntime no "
+            "bfloat16 kernels to judge one with; ask for mindir alone, or for float16"
+        ]
+    return []
 
 
 def _located(base: Path, text: str) -> Path:
@@ -235,7 +301,10 @@ def _other_faults(data: Mapping[str, Any], base: Path) -> list[str]:
     validation = data.get("validation")
     path = source.get("path") if isinstance(source, Mapping) else None
     samples = validation.get("samples") if isinstance(validation, Mapping) else None
-    faults = _form_faults(_strings(data.get("to")))
+    faults = _form_faults("to", _strings(data.get("to")), Form)
+    if isinstance(validation, Mapping):
+        waived = _strings(validation.get("waive_kernels"))
+        faults += _form_faults("validation.waive_kernels", waived, sorted(GRAPH_FORMS))
     faults += parse_inputs(_strings(data.get("inputs")))[1]
     if isinstance(path, str) and not _is_there(base / path):
         faults.append(f"source.path: {path} does not exist")
@@ -244,6 +313,15 @@ def _other_faults(data: Mapping[str, Any], base: Path) -> list[str]:
         for sample in _strings(samples)
         if not _is_there(base / sample) or (base / sample).is_dir()
     ]
+    rules = source.get("rename") if isinstance(source, Mapping) else None
+    if isinstance(rules, Mapping) and all(isinstance(new, str) for new in rules.values()):
+        faults += [f"source.rename: {fault}" for fault in rename_faults(rules)]
+    policy = data.get("precision")
+    if isinstance(policy, Mapping):
+        faults += _precision_faults(_strings(data.get("to")), policy.get("type"))
+    layout = data.get("safetensors")
+    if isinstance(layout, Mapping):
+        faults += _layout_faults(layout, _strings(data.get("to")))
     onnx_source = isinstance(path, str) and path.endswith(".onnx")
     if onnx_source:
         faults += _checkpoint_keys(source)
@@ -255,6 +333,22 @@ def _other_faults(data: Mapping[str, Any], base: Path) -> list[str]:
     )
 
 
+def _layout_faults(layout: Mapping[str, Any], forms: Collection[str]) -> list[str]:
+    if GRAPH_FORMS.intersection(forms):
+        return [
+            f"safetensors.{key}: a graph points into one file with the checkpoint's own types; "
+            "publish it alone"
+            for key in ("max_shard_size", "store_as")
+            if layout.get(key)
+        ]
+    try:
+        if isinstance(layout.get("max_shard_size"), str):
+            parse_size(layout["max_shard_size"])
+    except ValueError as error:
+        return [f"safetensors.max_shard_size: {error}"]
+    return []
+
+
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
@@ -262,9 +356,10 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _form_faults(names: Sequence[str]) -> list[str]:
-    known = ", ".join(Form)
-    return [f"to: no form {name!r}; forms: {known}" for name in names if name not in set(Form)]
+def _form_faults(key: str, names: Sequence[str], forms: Iterable[Form]) -> list[str]:
+    known = [str(form) for form in forms]
+    said = ", ".join(known)
+    return [f"{key}: no form {name!r}; forms: {said}" for name in names if name not in known]
 
 
 def _graph_faults(
@@ -289,11 +384,17 @@ def _graph_faults(
     return faults
 
 
+_CHECKPOINT_KEYS = (
+    *("key", "drop", "rename", "unpack", "trust"),
+    *("allow_missing", "allow_unexpected"),
+)
+
+
 def _checkpoint_keys(source: Any) -> list[str]:
     """Keys that would be ignored without a word, because a graph has no names to choose from."""
     return [
         f"source.{key}: belongs to checkpoints; an ONNX file is taken as a whole"
-        for key in ("key", "drop", "allow_missing", "allow_unexpected")
+        for key in _CHECKPOINT_KEYS
         if source.get(key)
     ]
 

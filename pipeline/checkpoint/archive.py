@@ -8,22 +8,31 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.contents import Storage, checked
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
+from ascend_migrate.pipeline.checkpoint.mapped import PIECE, forget, pieces
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 """PKWARE APPNOTE 4.3.7."""
+
+_END = struct.Struct("<4s4H2IH")
+_LOCATOR = struct.Struct("<4sIQI")
+_END_64 = struct.Struct("<4sQ2H2I4Q")
+"""APPNOTE 4.3.16, 4.3.15 and 4.3.14."""
 
 _MAX_RATIO = 1032
 """Deflate cannot shrink data further: zlib's documentation, "Maximum Compression Factor"."""
 
 _MAX_INFLATED = 1 << 34
 """Bytes of one deflated record, which must fit into memory: 16 GiB."""
+
+_KEPT = 256
+"""Local headers that are looked at before the pages around them, 64 KiB each, are given back."""
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 """Flag bits 0, 6 and 13: three kinds of encryption, APPNOTE 4.4.4."""
@@ -55,6 +64,7 @@ def open_archive(data: memoryview) -> Archive:
     """
     with zipfile.ZipFile(_Window(data)) as file:
         entries = file.infolist()
+        _check_end(data, len(file.comment), len(entries))
     names = [entry.filename for entry in entries]
     if len(set(names)) != len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
@@ -65,14 +75,18 @@ def open_archive(data: memoryview) -> Archive:
     spans = []
     records = {}
     heads = {}
-    for entry in entries:
+    for number, entry in enumerate(entries):
         _check_entry(entry)
+        if number % _KEPT == 0:
+            forget(data)
         start = _data_offset(data, entry)
         spans.append((entry.header_offset, start + entry.compress_size, entry.filename))
         record = data[start : start + entry.compress_size]
         records[entry.filename[below:]] = _storage(entry, record)
         heads[entry.filename[below:]] = _head(entry, record)
     spans.sort()
+    if spans and spans[0][0]:
+        raise FormatError("begins with bytes that belong to no entry; refused")
     for (_, end, _), (begin, _, name) in pairwise(spans):
         if begin < end:
             raise FormatError(f"entry {shown(name)} lies inside another one; refused")
@@ -104,6 +118,28 @@ class _Window(io.RawIOBase):
         buffer[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
+
+
+def _check_end(data: memoryview, comment: int, entries: int) -> None:
+    """Proves that all readers find the same directory: one, whole, and at the end of the file."""
+    at = len(data) - _END.size - comment
+    magic, *_, count, size, place, said = _END.unpack_from(data, max(at, 0))
+    if magic != b"PK\5\6" or said != comment:
+        raise FormatError("has bytes behind its end, or a comment that is cut off; refused")
+    locator = at - _LOCATOR.size
+    if bytes(data[max(locator, 0) :][:4]) == b"PK\6\7":
+        at = _LOCATOR.unpack_from(data, locator)[2]
+        magic, _, _, _, _, _, _, *wide = _END_64.unpack_from(data, at)
+        # The narrow numbers are either the same, or all ones where they are too narrow.
+        narrow = zip((count, size, place), wide, (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF), strict=True)
+        if magic != b"PK\6\6" or any(n not in (w, most) for n, w, most in narrow):
+            raise FormatError("describes its directory in two ways; refused")
+        count, size, place = wide
+    if count != entries or place + size != at:
+        raise FormatError(
+            f"says that its directory holds {count} entries and ends at byte {place + size}: it "
+            f"holds {entries} and ends at {at}; damaged, or two archives in one"
+        )
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
@@ -162,13 +198,37 @@ def _head(entry: zipfile.ZipInfo, record: memoryview) -> Callable[[int], bytes]:
 
 
 def _storage(entry: zipfile.ZipInfo, record: memoryview) -> Storage:
-    def load() -> memoryview:
-        if entry.compress_type == zipfile.ZIP_STORED:
-            return checked(record, entry.CRC, entry.filename)
-        machine = zlib.decompressobj(-zlib.MAX_WBITS)
-        plain = machine.decompress(record, entry.file_size + 1)
-        if len(plain) != entry.file_size or not machine.eof:
-            raise FormatError(f"entry {shown(entry.filename)} is not as long as declared")
-        return checked(memoryview(plain), entry.CRC, entry.filename)
+    stored = entry.compress_type == zipfile.ZIP_STORED
 
-    return Storage(entry.file_size, load, made=entry.compress_type != zipfile.ZIP_STORED)
+    def stream() -> Iterator[memoryview]:
+        plain = pieces(record) if stored else _inflated(entry, record)
+        return checked(plain, entry.CRC, entry.filename)
+
+    def load() -> memoryview:
+        if stored:
+            for _ in stream():
+                pass
+            return record
+        whole = bytearray(entry.file_size)
+        at = 0
+        for piece in stream():
+            whole[at : at + len(piece)] = piece
+            at += len(piece)
+        return memoryview(whole).toreadonly()
+
+    return Storage(entry.file_size, load, not stored, stream)
+
+
+def _inflated(entry: zipfile.ZipInfo, record: memoryview) -> Iterator[memoryview]:
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    size = 0
+    for piece in pieces(record):
+        rest: bytes | memoryview = piece
+        full = False  # more may come of what was taken in already
+        while (rest or full) and not machine.eof and size <= entry.file_size:
+            plain = machine.decompress(rest, PIECE)
+            rest, full = machine.unconsumed_tail, len(plain) == PIECE
+            size += len(plain)
+            yield memoryview(plain)
+    if size != entry.file_size or not machine.eof:
+        raise FormatError(f"entry {shown(entry.filename)} is not as long as declared")

@@ -28,6 +28,16 @@ class Box:
         """Number of elements."""
         return math.prod(self.sizes)
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The index after its last one on each axis."""
+        return tuple(o + s for o, s in zip(self.offsets, self.sizes, strict=True))
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Its place as an index of the whole tensor."""
+        return tuple(map(slice, self.offsets, self.ends))
+
 
 def check_cover(name: str, shape: tuple[int, ...], boxes: Sequence[Box]) -> None:
     """Proves that the boxes make up a tensor of ``shape``, each element exactly once.
@@ -39,8 +49,7 @@ def check_cover(name: str, shape: tuple[int, ...], boxes: Sequence[Box]) -> None
     for box in boxes:
         if len(box.offsets) != len(shape) or len(box.sizes) != len(shape):
             raise FormatError(f"{said} has a part of another rank; damaged")
-        ends = [o + s for o, s in zip(box.offsets, box.sizes, strict=True)]
-        if any(end > size for end, size in zip(ends, shape, strict=True)):
+        if any(end > size for end, size in zip(box.ends, shape, strict=True)):
             raise FormatError(f"{said} has a part that reaches out of it; damaged")
     if not boxes or sum(box.volume for box in boxes) != math.prod(shape):
         raise FormatError(f"{said} is not covered by its parts exactly once; get a complete copy")

@@ -1,11 +1,11 @@
 """What a reader finds in a file: a tree of plain values and tensor views, and the storages."""
 
-import mmap
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from zlib_ng.zlib_ng import crc32
 
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 
@@ -18,11 +18,14 @@ class Storage:
         nbytes: how many there are.
         load: returns them, checked.
         made: whether `load` puts them together in memory; False where they are mapped.
+        stream: returns them in order, piece by piece, in little memory; they are checked once the
+            last one has been taken. None where there is no way but `load`.
     """
 
     nbytes: int
     load: Callable[[], memoryview]
     made: bool = False
+    stream: Callable[[], Iterator[memoryview]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Contents:
         refusal: why the tensors must not be used, or empty; `describe` still shows them.
         notes: one line for each thing that the user should know.
         files: what is read, by the name within the folder; empty for a single file.
+        held: what must live as long as the storages are read.
     """
 
     format: str
@@ -44,6 +48,7 @@ class Contents:
     refusal: str = ""
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
+    held: object = None
     _mapped: dict[str, memoryview] = field(default_factory=dict)
     _made: dict[str, memoryview] = field(default_factory=dict)
 
@@ -55,37 +60,25 @@ class Contents:
         """
         storage = self.storages[name]
         kept = self._made if storage.made else self._mapped
-        if name not in kept:
+        found = kept.get(name)
+        if found is None:
             if storage.made:
                 kept.clear()
-            kept[name] = storage.load()
-        return kept[name]
+            found = kept[name] = storage.load()
+        return found
 
 
-def map_file(path: Path) -> memoryview:
-    """Maps the file read-only; the pages are read when they are touched.
-
-    Raises:
-        FormatError: it is empty or no regular file.
-    """
-    if not path.is_file():
-        raise FormatError(
-            "is a folder or a device, not a file" if path.exists() else "no such file"
-        )
-    if path.stat().st_size == 0:
-        raise FormatError("is empty; get a fresh copy of the file")
-    with path.open("rb") as stream:
-        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def checked(data: memoryview, crc: int, name: str) -> memoryview:
-    """Returns ``data`` if its CRC-32 is ``crc``.
+def checked(pieces: Iterable[memoryview], crc: int, name: str) -> Iterator[memoryview]:
+    """Passes the pieces of a record on, and proves at the end that their CRC-32 is ``crc``.
 
     Raises:
         FormatError: it is not.
     """
-    if zlib.crc32(data) != crc:
+    found = 0
+    for piece in pieces:
+        found = crc32(piece, found)
+        yield piece
+    if found != crc:
         raise FormatError(
             f"record {shown(name)} fails its checksum: the file is damaged; get a fresh copy"
         )
-    return data

@@ -2,18 +2,20 @@
 
 ZeRO 1 and 2 cut the concatenation of all parameters of a group into one piece for each rank; ZeRO 3
 cuts each parameter. Both keep the float32 master weights with the optimizer, and those are taken.
+Tensor-parallel ranks are merged once each of them is whole.
 Layout: deepspeed/runtime/engine.py and deepspeed/utils/zero_to_fp32.py.
 """
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
+from ascend_migrate.pipeline.checkpoint.deepspeed_layers import LAYER, layer_files, read_layers
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, named, shown
 from ascend_migrate.pipeline.checkpoint.folders import confined, prefixed, renamed
 from ascend_migrate.pipeline.checkpoint.formats import folder_reader, open_contents
@@ -23,7 +25,9 @@ from ascend_migrate.pipeline.checkpoint.partitions import (
     joined,
     merge_parts,
     merge_runs,
+    streamed,
 )
+from ascend_migrate.pipeline.checkpoint.tensor_parallel import merge, plain_tensors
 from ascend_migrate.pipeline.checkpoint.views import View, contiguous
 from ascend_migrate.pipeline.dtypes import BY_NAME
 
@@ -34,7 +38,8 @@ _SHARDED = 3
 
 
 def _claims(folder: Path) -> bool:
-    return (folder / _LATEST).is_file() or any(_MODEL.fullmatch(p.name) for p in folder.iterdir())
+    names = [path.name for path in folder.iterdir()]
+    return _LATEST in names or any(map(_MODEL.fullmatch, names)) or any(map(LAYER.fullmatch, names))
 
 
 @folder_reader("deepspeed", _claims)
@@ -46,24 +51,53 @@ def read(folder: Path) -> Contents:
         SourceError: a damaged or hostile file in it.
     """
     place = _newest(folder)
-    optimizers, models = _ranks(place, _OPTIMIZER), _ranks(place, _MODEL)
+    _check_kind(place)
+    files = {_LATEST: confined(folder, _LATEST)} if place != folder else {}
+    opened = _Opened(folder, place, files, {})
+    if layers := layer_files(place):
+        return read_layers(layers, opened.open, files, opened.storages)
+    models, optimizers = _ranks(place, _MODEL), _ranks(place, _OPTIMIZER)
     if not models:
         raise FormatError("has no mp_rank_00_model_states.pt; get a complete copy")
-    files = {_LATEST: confined(folder, _LATEST)} if place != folder else {}
-    storages: dict[str, Storage] = {}
+    if optimizers and optimizers.keys() != models.keys():
+        raise FormatError("has model files and optimizer files of other ranks; get a complete copy")
+    states = [_state(opened, models[rank], optimizers.get(rank, []), rank) for rank in models]
+    notes = [states[0][1]]
+    root: Any = states[0][0]
+    if len(states) > 1:
+        source = Contents("deepspeed", None, opened.storages)
+        root, made, cut = merge([plain_tensors(state) for state, _ in states], source, "ranks")
+        opened.storages.update(made)
+        notes.append(f"put together from {len(states)} tensor-parallel ranks: {cut} tensors joined")
+    return Contents("deepspeed", root, opened.storages, "", tuple(notes), files)
 
-    def opened(name: str) -> dict[Any, Any]:
-        root, held = _open(place, name)
-        files[str((place / name).relative_to(folder))] = place / name
-        storages.update(held)
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The files that were opened, and the storages in them."""
+
+    folder: Path
+    place: Path
+    files: dict[str, Path]
+    storages: dict[str, Storage]
+
+    def open(self, name: str) -> dict[Any, Any]:
+        """Opens a rank's file; its storages get the file's name before their own."""
+        root, held = _open(self.place, name)
+        self.files[str((self.place / name).relative_to(self.folder))] = self.place / name
+        self.storages.update(held)
         return root
 
-    model = opened(models[0])
+
+def _state(
+    opened: _Opened, models: list[str], optimizers: list[str], rank: int
+) -> tuple[dict[str, Any], str]:
+    """Returns the state of one tensor-parallel rank, and a note on where it is from."""
+    model = opened.open(models[0])
     module = _table(model, "module", models[0])
     if not optimizers:
-        note = "the weights of the model, without an optimizer's master weights"
-        return Contents("deepspeed", module, storages, "", (note,), files)
-    states = [_table(opened(name), "optimizer_state_dict", name) for name in optimizers]
+        return module, "the weights of the model, without an optimizer's master weights"
+    states = [_table(opened.open(name), "optimizer_state_dict", name) for name in optimizers]
     stage = _stage(states[0], len(optimizers))
     ranks = [
         _partitions(state, stage, name) for name, state in zip(optimizers, states, strict=True)
@@ -73,21 +107,21 @@ def read(folder: Path) -> Contents:
     merged = (merge_parts if stage == _SHARDED else merge_runs)(ranks, groups)
     if frozen := model.get("frozen_param_shapes"):
         more = _groups(frozen)[0]
-        merged |= _frozen(more, stage, [model, *map(opened, models[1:])], models)
+        merged |= _frozen(more, stage, [model, *map(opened.open, models[1:])], models)
         shapes |= more
     root: dict[str, Any] = {
         name: module[name] for name in model.get("buffer_names") or () if name in module
     }
-    source = Contents("deepspeed", None, dict(storages))
+    source = Contents("deepspeed", None, opened.storages)
     for name, pieces in merged.items():
-        view = _merged(name, shapes[name], pieces)
+        view = _merged(f"{rank}:{name}", shapes[name], pieces)
         load = partial(joined, tuple(pieces), source)
         made = len(pieces) != 1 or source.storages[pieces[0].storage].made
-        storages[view.storage] = Storage(view.nbytes, load, made)
+        stream = partial(streamed, tuple(pieces), source)
+        opened.storages[view.storage] = Storage(view.nbytes, load, made, stream)
         root[name] = view
     root |= _tied(model, module, root)
-    note = f"master weights put together from {len(ranks)} ranks of ZeRO stage {stage}"
-    return Contents("deepspeed", root, storages, "", (note,), files)
+    return root, f"master weights put together from {len(ranks)} ranks of ZeRO stage {stage}"
 
 
 def _newest(folder: Path) -> Path:
@@ -103,32 +137,34 @@ def _newest(folder: Path) -> Path:
     return folder / tag
 
 
-def _ranks(place: Path, pattern: re.Pattern[str]) -> list[str]:
-    """Returns the file names of the data-parallel ranks, in order.
+def _check_kind(place: Path) -> None:
+    for name in sorted(path.name for path in place.iterdir()):
+        if "_expert_" in name:
+            raise FormatError(
+                f"holds {shown(name)}: experts in files of their own, which are not read; gather "
+                "the model with DeepSpeed and save its state_dict()"
+            )
+
+
+def _ranks(place: Path, pattern: re.Pattern[str]) -> dict[int, list[str]]:
+    """Returns, for each tensor-parallel rank, the files of the data-parallel ones, in order.
 
     Raises:
-        FormatError: one is missing, or the model is split in another way as well.
+        FormatError: one is missing.
     """
-    found: dict[int, str] = {}
+    found: dict[int, dict[int, str]] = {}
     for name in sorted(path.name for path in place.iterdir()):
-        if "_expert_" in name or re.match(r"layer_\d+", name):
-            raise FormatError(
-                f"holds {shown(name)}: experts or pipeline stages in files of their own, which are "
-                "not read; gather the model with DeepSpeed and save its state_dict()"
-            )
-        match = pattern.fullmatch(name)
-        if match is None:
-            continue
-        rank = int(match[1] or 0)
-        if int(match[2]) or rank in found:
-            raise FormatError(
-                f"holds {shown(name)}: a model split by tensor parallelism, which is not read; "
-                "gather it with DeepSpeed and save its state_dict()"
-            )
-        found[rank] = name
-    if sorted(found) != list(range(len(found))):
-        raise FormatError(f"lacks the file of a rank: it has {sorted(found)[:16]}; get a full copy")
-    return [found[rank] for rank in sorted(found)]
+        if match := pattern.fullmatch(name):
+            ranks = found.setdefault(int(match[2]), {})
+            if int(match[1] or 0) in ranks:
+                raise FormatError(f"holds the rank of {shown(name)} twice; refused")
+            ranks[int(match[1] or 0)] = name
+    for numbers in (sorted(found), *map(sorted, found.values())):
+        if numbers != list(range(len(numbers))):
+            raise FormatError(f"lacks the file of a rank: it has {numbers[:16]}; get a full copy")
+    if len({len(ranks) for ranks in found.values()}) > 1:
+        raise FormatError("has more files of some tensor-parallel ranks than of others; damaged")
+    return {rank: [found[rank][n] for n in sorted(found[rank])] for rank in sorted(found)}
 
 
 def _open(place: Path, name: str) -> tuple[dict[Any, Any], dict[str, Storage]]:

@@ -31,7 +31,7 @@ def describe(path: Path) -> dict[str, Any]:
     if not problem:
         try:
             with named(path, contents.format):
-                found = select(path, contents, None, ())
+                found = select(path, contents)
             views = {name: entry.view for name, entry in found.tensors.items()}
             key, extra, notes = found.key, found.extra, found.notes
         except SourceError as error:

@@ -6,7 +6,7 @@ of its own. Layout: torch/distributed/checkpoint (metadata.py, filesystem.py).
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from ascend_migrate.pipeline.checkpoint.archive import open_archive
 from ascend_migrate.pipeline.checkpoint.boxes import Box, check_cover
-from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage, map_file
+from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, named, shown
 from ascend_migrate.pipeline.checkpoint.folders import confined
 from ascend_migrate.pipeline.checkpoint.formats import MAX_PICKLE, folder_reader
+from ascend_migrate.pipeline.checkpoint.mapped import forget, map_file
 from ascend_migrate.pipeline.checkpoint.pickled import Machine, foreign_refusal
+from ascend_migrate.pipeline.checkpoint.streams import stream_view
 from ascend_migrate.pipeline.checkpoint.torch_names import Global, Inert
 from ascend_migrate.pipeline.checkpoint.torch_records import unpickled
 from ascend_migrate.pipeline.checkpoint.views import (
@@ -31,12 +33,16 @@ from ascend_migrate.pipeline.checkpoint.views import (
     check_view,
     contiguous,
     materialise,
+    narrowed,
 )
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 
 METADATA = ".metadata"
 
 _MODULE = "torch.distributed.checkpoint.metadata."
+_WOVEN = 1 << 24
+"""Bytes of a tensor cut across its rows that are put together at a time: 16 MiB."""
+
 _BYTES = Inert("torch.save of a plain value")
 
 
@@ -66,8 +72,8 @@ def read(folder: Path) -> Contents:
         for name, entry in described.items():
             value, parts = _tensor(name, entry, places, folder, mapped)
             if isinstance(value, View):
-                load = partial(_assembled, value, parts)
-                storages[name] = Storage(value.nbytes, load, made=len(parts) > 1)
+                load, stream = partial(_assembled, value, parts), partial(_streamed, value, parts)
+                storages[name] = Storage(value.nbytes, load, len(parts) > 1, stream)
             _place(root, paths.get(name, (name,)), value)
     note = f"put together from {len(mapped)} files of a distributed checkpoint"
     return Contents("torch-dcp", root, storages, "", (note,), files)
@@ -206,16 +212,14 @@ def _assembled(view: View, parts: Sequence[_Part]) -> memoryview:
         return _raw(view, parts[0])
     whole = np.empty(view.shape, numpy_dtype(view.dtype))
     for part in parts:
-        inside = tuple(
-            slice(o, o + s) for o, s in zip(part.box.offsets, part.box.sizes, strict=True)
-        )
-        whole[inside] = _array(view, part)
+        whole[part.box.slices] = _array(view, part)
     return whole.reshape(-1).view(np.uint8).data
 
 
 def _raw(view: View, part: _Part) -> memoryview:
     with named(part.path, "torch-dcp"):
-        inner, storage = _open(view, part)
+        inner, held = _open(view, part)
+        storage = held.storage(inner.storage)
         if inner.as_stored:
             start = inner.offset * BY_NAME[inner.dtype].itemsize
             return storage[start : start + inner.nbytes]
@@ -224,10 +228,11 @@ def _raw(view: View, part: _Part) -> memoryview:
 
 def _array(view: View, part: _Part) -> NDArray[np.generic]:
     with named(part.path, "torch-dcp"):
-        return materialise(*_open(view, part))
+        inner, held = _open(view, part)
+        return materialise(inner, held.storage(inner.storage))
 
 
-def _open(view: View, part: _Part) -> tuple[View, memoryview]:
+def _open(view: View, part: _Part) -> tuple[View, Contents]:
     root, used, machine = unpickled(open_archive(part.data))
     if refusal := foreign_refusal(None, machine):
         raise FormatError(refusal)
@@ -236,4 +241,36 @@ def _open(view: View, part: _Part) -> tuple[View, memoryview]:
             f"holds something else where a part of tensor {shown(view.storage)} belongs; damaged"
         )
     check_view(root, used[root.storage].nbytes)
-    return root, used[root.storage].load()
+    return root, Contents("torch-dcp", root, used)
+
+
+def _streamed(view: View, parts: Sequence[_Part]) -> Iterator[memoryview]:
+    if any(part.box.sizes[1:] != view.shape[1:] for part in parts):
+        yield from _woven(view, parts)
+        return
+    for part in sorted(parts, key=lambda part: part.box.offsets):
+        with named(part.path, "torch-dcp"):
+            inner, held = _open(view, part)
+            yield from stream_view(held, inner)
+
+
+def _woven(view: View, parts: Sequence[_Part]) -> Iterator[memoryview]:
+    """Yields a tensor that was cut across its rows, some rows at a time."""
+    opened = []
+    for part in parts:
+        with named(part.path, "torch-dcp"):
+            inner, held = _open(view, part)
+            opened.append((part.box, inner, held.storage(inner.storage)))
+    count = max(1, _WOVEN * view.shape[0] // view.nbytes)
+    for start in range(0, view.shape[0], count):
+        rows = np.empty(
+            (min(count, view.shape[0] - start), *view.shape[1:]), numpy_dtype(view.dtype)
+        )
+        for box, inner, storage in opened:
+            first, last = max(start, box.offsets[0]), min(start + len(rows), box.ends[0])
+            if first < last:
+                inside = (slice(first - start, last - start), *box.slices[1:])
+                cut = narrowed(inner, first - box.offsets[0], last - box.offsets[0])
+                rows[inside] = materialise(cut, storage)
+                forget(storage)
+        yield rows.reshape(-1).view(np.uint8).data

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ascend_migrate.pipeline.errors import SourceError
+from ascend_migrate.pipeline.printable import plain
 
 _SHOWN = 120
 """Characters of a name taken from a file that fit into a one-line message."""
@@ -79,7 +80,8 @@ def named(path: Path, what: str) -> Iterator[None]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        reason = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+        # Libraries quote what they found, whatever it is.
+        reason = plain(" ".join(str(error).split())[:_SHOWN]) or type(error).__name__
         raise SourceError(
             f"{path}: damaged, cannot be read as {what} ({reason}); get a fresh copy of the file"
         ) from None

@@ -1,12 +1,15 @@
 """What all checkpoints of several files need: confined paths, and one view of many files."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, named, shown, strict_json
 from ascend_migrate.pipeline.checkpoint.formats import MAX_PICKLE
+from ascend_migrate.pipeline.checkpoint.packed import Packed
 from ascend_migrate.pipeline.checkpoint.views import View
 
 
@@ -65,27 +68,36 @@ def prefixed(prefix: str, path: Path, contents: Contents) -> tuple[Any, dict[str
         contents: the opened file.
     """
     storages = {
-        f"{prefix}:{name}": Storage(storage.nbytes, _within(path, contents, name), storage.made)
+        f"{prefix}:{name}": _within(path, contents.format, storage)
         for name, storage in contents.storages.items()
     }
     return renamed(contents.root, prefix), storages
 
 
-def _within(path: Path, contents: Contents, name: str) -> Any:
-    def load() -> memoryview:
-        with named(path, contents.format):
-            return contents.storages[name].load()
+def _within(path: Path, what: str, storage: Storage) -> Storage:
+    """Returns the same storage, with whatever goes wrong in it laid to its own file."""
 
-    return load
+    def load() -> memoryview:
+        with named(path, what):
+            return storage.load()
+
+    def stream(inner: Callable[[], Iterator[memoryview]]) -> Iterator[memoryview]:
+        with named(path, what):
+            yield from inner()
+
+    inner = storage.stream
+    return replace(storage, load=load, stream=inner and partial(stream, inner))
 
 
 def renamed(root: Any, prefix: str) -> Any:
     """Returns a tree whose tensors' storages have ``prefix`` before their names."""
     if isinstance(root, View):
         return replace(root, storage=f"{prefix}:{root.storage}")
+    if isinstance(root, Packed):
+        return root.moved(prefix)
     if isinstance(root, dict):
         return {
-            name: renamed(value, prefix) if isinstance(value, View) else value
+            name: renamed(value, prefix) if isinstance(value, View | Packed) else value
             for name, value in root.items()
         }
     return root

@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 from ascend_migrate.pipeline.checkpoint.archive import Archive, open_archive
-from ascend_migrate.pipeline.checkpoint.contents import Contents, map_file
+from ascend_migrate.pipeline.checkpoint.contents import Contents
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, named
+from ascend_migrate.pipeline.checkpoint.mapped import map_file
 
 MAX_PICKLE = 1 << 26
 """Bytes of one checkpoint's pickle or index: 64 MiB hold the descriptions of 200 000 tensors."""
@@ -24,12 +25,14 @@ _MODULES = (
     "npz_file",
     "torch_zip",
     "torch_legacy",
+    "torch_tar",
     "safetensors_file",
     "gguf_file",
     "onnx_file",
     "hugging_face",
     "distributed",
     "deepspeed",
+    "megatron",
 )
 
 Read = Callable[[Path], Contents]
@@ -42,7 +45,7 @@ _ARCHIVE_READERS: dict[str, tuple[ClaimsArchive, ReadArchive]] = {}
 _FOLDER_READERS: dict[str, tuple[Claims, Read]] = {}
 
 _FOREIGN: tuple[tuple[Sniff, str], ...] = (
-    (lambda h: h[257:262] == b"ustar", "is a tar file (torch before 0.1.10, or an archive)"),
+    (lambda h: h[257:262] == b"ustar", "is a tar file; unpack it first"),
     (lambda h: h.startswith(b"\x1f\x8b"), "is gzip-compressed; unpack it first"),
     (lambda h: h.startswith(b"\x89HDF"), "is an HDF5 file (Keras?)"),
     (lambda h: h.startswith(b"\x93NUMPY"), "is a NumPy array"),

@@ -6,14 +6,16 @@ Format: docs/gguf.md of ggml. Sizes are listed with the fastest axis first, the 
 import math
 import struct
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage, map_file
+from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.formats import reader
 from ascend_migrate.pipeline.checkpoint.gguf_blocks import BLOCK_TYPES, BlockType, decode
+from ascend_migrate.pipeline.checkpoint.mapped import PIECE, forget, map_file
 from ascend_migrate.pipeline.checkpoint.views import Unsupported, View, contiguous
 from ascend_migrate.pipeline.dtypes import BY_NAME
 
@@ -150,13 +152,21 @@ def read(path: Path) -> Contents:
         if block := BLOCK_TYPES.get(kind):
             decoded[block.name] += 1
             root[name] = View(name, "float32", shape, contiguous(shape), 0)
-            storages[name] = Storage(4 * math.prod(shape), partial(decode, block, raw), made=True)
+            load, stream = partial(decode, block, raw), partial(_decoded, block, raw)
+            storages[name] = Storage(4 * math.prod(shape), load, made=True, stream=stream)
         else:
             root[name] = View(name, _PLAIN[kind], shape, contiguous(shape), 0)
             storages[name] = _mapped(raw)
     order = {name: root[name] for name, *_ in listed}
     notes = [f"{n} tensors were dequantised from {kind} to float32" for kind, n in decoded.items()]
     return Contents("gguf", order, storages, "", tuple(notes))
+
+
+def _decoded(block: BlockType, raw: memoryview) -> Iterator[memoryview]:
+    step = max(PIECE // (4 * block.elements), 1) * block.nbytes
+    for at in range(0, len(raw), step):
+        yield decode(block, raw[at : at + step])
+        forget(raw[at : at + step])
 
 
 def _alignment(cursor: _Cursor, entries: int) -> int:

@@ -12,6 +12,7 @@ from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, named, shown
 from ascend_migrate.pipeline.checkpoint.folders import confined, prefixed, read_json
 from ascend_migrate.pipeline.checkpoint.formats import folder_reader, open_contents, reader
+from ascend_migrate.pipeline.checkpoint.views import View
 
 _STEMS = ("model", "pytorch_model", "diffusion_pytorch_model", "adapter_model")
 """How transformers, diffusers and peft name their weights."""
@@ -77,15 +78,33 @@ def _sharded(folder: Path, name: str, notes: tuple[str, ...]) -> Contents:
     files = {name: confined(folder, name)}
     tree: dict[str, Any] = {}
     storages: dict[str, Storage] = {}
+    everywhere = set().union(*by_shard.values())
     for shard, listed in by_shard.items():
         files[shard] = confined(folder, shard)
         opened = open_contents(folder / shard, allowed)
         with named(folder / shard, opened.format):
-            _check_shard(opened, name, listed)
+            _check_shard(opened, name, listed, everywhere)
         found, held = prefixed(shard, folder / shard, opened)
+        if twice := tree.keys() & found.keys():
+            raise FormatError(f"holds tensor {shown(min(twice))} in two shards; refused")
         tree |= found
         storages |= held
     return Contents("hugging-face", tree, storages, "", (*notes, f"{len(by_shard)} shards"), files)
+
+
+def shard_names(path: Path) -> list[str]:
+    """Returns the files that an index names; none of a file that is no index.
+
+    Raises:
+        SourceError: a damaged index, or one that leads out of its folder.
+    """
+    if not path.name.endswith(_INDEX):
+        return []
+    with named(path, "an index"):
+        shards = list(_by_shard(read_json(path)))
+        for shard in shards:
+            confined(path.parent, shard)
+        return shards
 
 
 def _by_shard(index: Any) -> dict[str, set[str]]:
@@ -100,12 +119,19 @@ def _by_shard(index: Any) -> dict[str, set[str]]:
     return dict(sorted(found.items()))
 
 
-def _check_shard(opened: Contents, index: str, listed: set[str]) -> None:
+def _second_names(root: dict[Any, Any], listed: set[str], everywhere: set[str]) -> set[Any]:
+    """Returns names that no index lists, as tied tensors are stored under one name alone."""
+    views = {value for name, value in root.items() if name in listed and isinstance(value, View)}
+    others = {name: value for name, value in root.items() if name not in everywhere}
+    return {name for name, value in others.items() if isinstance(value, View) and value in views}
+
+
+def _check_shard(opened: Contents, index: str, listed: set[str], everywhere: set[str]) -> None:
     if opened.refusal:
         raise FormatError(opened.refusal)
     if not isinstance(opened.root, dict):
         raise FormatError("holds no dict of tensors at the top level; not a shard")
-    there = set(opened.root)
+    there = set(opened.root) - _second_names(opened.root, listed, everywhere)
     if missing := listed - there:
         raise FormatError(
             f"lacks tensor {shown(min(missing))}, which {index} places in it; get a complete copy"

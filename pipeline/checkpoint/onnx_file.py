@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage, map_file
+from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, named, shown
 from ascend_migrate.pipeline.checkpoint.folders import confined
 from ascend_migrate.pipeline.checkpoint.formats import reader
+from ascend_migrate.pipeline.checkpoint.mapped import map_file
 from ascend_migrate.pipeline.checkpoint.views import Unsupported, View, contiguous
 from ascend_migrate.pipeline.dtypes import BY_ONNX
 

@@ -2,14 +2,13 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-import numpy as np
-
 from ascend_migrate.pipeline.checkpoint.contents import Contents
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
+from ascend_migrate.pipeline.checkpoint.streams import stream_view
 from ascend_migrate.pipeline.checkpoint.views import View, check_view, extent
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -103,14 +102,18 @@ def _add(found: dict[str, Pieces], name: str, pieces: Pieces) -> None:
     found[name] = pieces
 
 
-def joined(pieces: Sequence[View], source: Contents) -> memoryview:
+def joined(parts: Sequence[View], source: Contents) -> memoryview:
     """Returns the bytes of flat pieces, one behind the other."""
-    runs = []
-    for view in pieces:
-        storage = source.storage(view.storage)
-        check_view(view, len(storage))
-        begin, end = extent(view)
-        runs.append(storage[begin:end])
-    if len(runs) <= 1:
-        return runs[0] if runs else memoryview(b"")
-    return np.concatenate([np.frombuffer(run, np.uint8) for run in runs]).data
+    if len(parts) == 1:
+        storage = source.storage(parts[0].storage)
+        check_view(parts[0], len(storage))
+        begin, end = extent(parts[0])
+        return storage[begin:end]
+    return memoryview(b"".join(streamed(parts, source)))
+
+
+def streamed(parts: Sequence[View], source: Contents) -> Iterator[memoryview]:
+    """Yields the bytes of flat pieces, one behind the other."""
+    for view in parts:
+        check_view(view, source.storages[view.storage].nbytes)
+        yield from stream_view(source, view)

@@ -9,13 +9,14 @@ of Python's own library, is refused all the same; instances of other classes are
 Opcodes: CPython's Lib/pickletools.py. Names: torch/_utils.py and torch/storage.py.
 """
 
-import pickletools
+import pickle
 import sys
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
+from ascend_migrate.pipeline.checkpoint.pickle_opcodes import opcodes
 from ascend_migrate.pipeline.checkpoint.torch_names import Global, Inert, resolve
 
 _MAX_OPCODES = 8_000_000
@@ -53,12 +54,12 @@ class Machine:
             ValueError, LookupError, TypeError: damaged.
         """
         self._stack, self._memo = [], {}
-        for count, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
+        for count, (name, arg) in enumerate(opcodes(stream)):
             if count > _MAX_OPCODES:
                 raise FormatError(f"its pickle has more than {_MAX_OPCODES} opcodes; refused")
-            if opcode.name == "STOP":
+            if name == "STOP":
                 break
-            self._step(opcode.name, arg)
+            self._step(name, arg)
         if len(self._stack) != 1 or self._stack[0] is _MARK:
             raise FormatError("its pickle ends with a stack that is not one value; damaged")
         return self._stack[0]
@@ -80,7 +81,10 @@ class Machine:
                 stack.append(self._called(self._named(module, attribute)))
             else:
                 stack.append(self._named(module, attribute))
-        elif name not in ("PROTO", "FRAME"):
+        elif name == "PROTO":
+            if arg > pickle.HIGHEST_PROTOCOL:
+                raise FormatError(f"its pickle is of the unknown protocol {arg}; damaged")
+        elif name != "FRAME":
             raise FormatError(
                 f"its pickle uses the opcode {name}, which no checkpoint has; refused"
             )
@@ -217,7 +221,7 @@ def foreign_refusal(root: Any, machine: Machine) -> str:
         return (
             f"is a whole pickled {shown(root.name)[1:-1]} object, and only its class's code could "
             "open it; load it once where you trust it and the class lives, then save "
-            "model.state_dict() and migrate that file"
+            "model.state_dict() and migrate that file, or let --trust-pickle run it, confined"
         )
     if not machine.foreign:
         return ""
@@ -226,7 +230,7 @@ def foreign_refusal(root: Any, machine: Machine) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004
     return (
         f"holds Python objects, not only tensors: {listed}{more}; save a file that holds only "
-        "model.state_dict() where you trust this one"
+        "model.state_dict() where you trust this one, or let --trust-pickle run it, confined"
     )
 
 

@@ -9,9 +9,10 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage, map_file
+from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown, strict_json
 from ascend_migrate.pipeline.checkpoint.formats import reader
+from ascend_migrate.pipeline.checkpoint.mapped import map_file
 from ascend_migrate.pipeline.checkpoint.views import View, contiguous
 from ascend_migrate.pipeline.dtypes import BY_SAFETENSORS
 

@@ -3,17 +3,31 @@
 from fnmatch import fnmatchcase
 
 _ROLES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("moving average of the weights", ("ema", "ema_*", "*_ema", "swa_*", "averaged_*", "shadow_*")),
-    ("optimizer state", ("optim", "optimizer*", "optim_*", "*_optimizer", "*_optimizers", "opt")),
+    (
+        "moving average of the weights",
+        ("ema", "ema_*", "*_ema", "swa_*", "averaged_*", "averaging_*", "shadow_*"),
+    ),
+    ("weights before they were averaged", ("current_model_state",)),
+    (
+        "optimizer state",
+        (
+            *("optim", "optimizer*", "optim_*", "*_optim", "*_optimizer", "*_optimizers", "opt"),
+            "*_optimizer_state*",
+        ),
+    ),
     ("scheduler state", ("*scheduler*", "lr_sched*", "sched")),
     ("random number state", ("*rng_state*", "*random_state*", "rng", "seeds")),
     ("gradient scaler", ("*scaler*", "amp", "amp_state*")),
     (
         "training state",
-        ("callbacks", "loops", "hyper_parameters", "hparams", "datamodule*", "args", "config"),
+        (
+            *("callbacks", "loops", "hyper_parameters", "hparams", "datamodule*", "args", "config"),
+            *("extra_state", "message_hub"),
+        ),
     ),
 )
-"""Patterns of lower-case names. Lightning, timm, YOLO, Megatron, DeepSpeed and plain scripts."""
+"""Patterns of lower-case names. Lightning, timm, YOLO, Megatron, DeepSpeed, fairseq, MMEngine and
+plain scripts."""
 
 
 USUAL = frozenset(

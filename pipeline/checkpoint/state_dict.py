@@ -8,6 +8,7 @@ from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.side_state import USUAL, role
 from ascend_migrate.pipeline.checkpoint.torch_names import Inert
 from ascend_migrate.pipeline.checkpoint.views import Unsupported, View
+from ascend_migrate.pipeline.renames import Rename, renamed
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
@@ -17,6 +18,10 @@ _MAX_DEPTH = 16
 
 _LISTED = 12
 """Candidates named in a message."""
+
+
+class ObjectsError(FormatError):
+    """The weights may lie in Python objects, which only their own code could open."""
 
 
 def candidates(root: Any) -> dict[str, Mapping[Any, Any]]:
@@ -48,12 +53,13 @@ def choose(root: Any, key: str | None) -> tuple[str, Mapping[Any, Any]]:
     if key is not None:
         chosen = _at(root, key)
         if chosen is None or not any(map(_is_tensor, chosen.values())):
-            raise FormatError(f"has no dict of tensors under {shown(key)}; it has {_list(found)}")
+            fault = ObjectsError if _objects_with_tensors(root) else FormatError
+            raise fault(f"has no dict of tensors under {shown(key)}; it has {_list(found)}")
         return key, chosen
     main = {path: tree for path, tree in found.items() if not any(map(role, path.split(".")))}
     objects = _objects_with_tensors(root)
     if objects and (len(main) != 1 or next(iter(main)).rpartition(".")[2] not in USUAL):
-        raise FormatError(
+        raise ObjectsError(
             f"holds tensors inside Python objects ({', '.join(objects)}), which only their code "
             f"could open, and {_list(found)} as plain dicts; save model.state_dict() where you "
             "trust this file, or choose a plain dict with --key NAME"
@@ -67,21 +73,18 @@ def choose(root: Any, key: str | None) -> tuple[str, Mapping[Any, Any]]:
     return next(iter((main or found).items()))
 
 
-def split(
-    tree: Mapping[Any, Any], drop: Sequence[str]
-) -> tuple[dict[str, View], list[str], list[str]]:
-    """Names the tensors of a state dict.
+def kept(tree: Mapping[Any, Any], drop: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Leaves out what is not wanted.
 
     Args:
         tree: the state dict.
         drop: patterns of names that are left out; matched before and after prefixes are stripped.
 
     Returns:
-        The tensors by name, a line for each other thing, and notes.
+        The rest of the state dict, and notes.
 
     Raises:
-        FormatError: a key that is no text, names that collide, a tensor of a kind that is not read,
-            or a pattern that matches nothing.
+        FormatError: a key that is no text, or a pattern that matches nothing.
     """
     for name in tree:
         if not isinstance(name, str):
@@ -91,22 +94,65 @@ def split(
             )
         if not name.isascii() and name != name.encode("utf-8", "replace").decode():
             raise FormatError(f"its state dict has the key {shown(name)}, which is no valid text")
-    kept = _without(tree, drop)
-    for name, value in kept.items():
+    rest = _without(tree, drop)
+    gone = len(tree) - len(rest)
+    said = f"{gone} name(s) left out on purpose: {', '.join(drop)}"
+    return rest, [said] if gone else []
+
+
+def named(
+    tree: Mapping[str, Any], rename: Sequence[Rename]
+) -> tuple[dict[str, View], list[str], list[str]]:
+    """Names the tensors of a state dict: prefixes stripped, then new names given.
+
+    Args:
+        tree: the state dict without what is not wanted.
+        rename: rules for new names; they see the names without prefixes.
+
+    Returns:
+        The tensors by name, a line for each other thing, and notes.
+
+    Raises:
+        FormatError: names that collide, a tensor of a kind that is not read, or a rule that no name
+            takes.
+    """
+    for name, value in tree.items():
         if isinstance(value, Unsupported):
             raise FormatError(f"tensor {shown(name)} {value.reason}; or leave it out with --drop")
-    views = {name: value for name, value in kept.items() if isinstance(value, View)}
-    extra = [f"{n}: {_kind(v)}, left out" for n, v in kept.items() if not isinstance(v, View)]
-    prefix = common_prefix(views)
-    named = {name[len(prefix) :]: view for name, view in views.items()}
-    if len(named) != len(views) or "" in named:
-        raise FormatError(f"names collide once the prefix {prefix!r} is stripped")
-    if not named:
+    views = {name: value for name, value in tree.items() if isinstance(value, View)}
+    extra = [f"{n}: {_kind(v)}, left out" for n, v in tree.items() if not isinstance(v, View)]
+    if not views:
         raise FormatError("has no tensor left; nothing to migrate")
-    notes = [f"the prefix {prefix!r} was stripped from all names"] if prefix else []
-    if len(kept) < len(tree):
-        notes.append(f"{len(tree) - len(kept)} name(s) left out on purpose: {', '.join(drop)}")
-    return named, extra, notes
+    prefix = common_prefix(views)
+    table, notes = _new_names([name[len(prefix) :] for name in views], rename)
+    if prefix:
+        notes.insert(0, f"the prefix {prefix!r} was stripped from all names")
+    found: dict[str, View] = {}
+    origin: dict[str, str] = {}
+    for name, view in views.items():
+        new = table[name[len(prefix) :]]
+        if new in found:
+            raise FormatError(
+                f"tensors {shown(origin[new])} and {shown(name)} would both be named {shown(new)}; "
+                "rename or drop one of them"
+            )
+        if not new:
+            raise FormatError(f"tensor {shown(name)} would have no name left; rename or drop it")
+        found[new], origin[new] = view, name
+    return found, extra, notes
+
+
+def _new_names(
+    names: Sequence[str], rename: Sequence[Rename]
+) -> tuple[Mapping[str, str], list[str]]:
+    table, counts = renamed(names, rename)
+    for rule, count in counts.items():
+        if not count:
+            raise FormatError(
+                f"the --rename rule {shown(rule)} renames nothing: no name matches it, or an "
+                "earlier rule takes them all; see inspect"
+            )
+    return table, [f"{count} name(s) renamed: {rule}" for rule, count in counts.items()]
 
 
 def common_prefix(names: Mapping[str, Any]) -> str:

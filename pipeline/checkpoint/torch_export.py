@@ -84,6 +84,8 @@ def read(archive: Archive) -> Contents:
             if name in root:
                 raise FormatError(f"the name {shown(name)} is a weight and a constant; refused")
             value = _tensor(name, entry, folder)
+            if value is None and table == _TABLES[0]:
+                raise FormatError(f"does not describe the weight {shown(name)}; damaged")
             if value is None:
                 notes.append(f"{shown(name)} is a constant that is no tensor, and is left out")
                 continue

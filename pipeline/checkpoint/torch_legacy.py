@@ -9,9 +9,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage, map_file
+from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.formats import MAX_PICKLE, reader
+from ascend_migrate.pipeline.checkpoint.mapped import map_file
 from ascend_migrate.pipeline.checkpoint.pickled import Machine, foreign_refusal
 from ascend_migrate.pipeline.checkpoint.torch_names import StorageRef, storage_ref
 from ascend_migrate.pipeline.dtypes import BY_NAME

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ascend_migrate.pipeline.checkpoint import torch_quantized, torch_sparse
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
+from ascend_migrate.pipeline.checkpoint.torch_quantized import QUANTIZED, SUB_BYTE, UNREAD
 from ascend_migrate.pipeline.checkpoint.views import Unsupported, View
 from ascend_migrate.pipeline.dtypes import BY_NAME, BY_STORAGE
 
@@ -58,6 +60,7 @@ class StorageRef:
         shift: elements before the storage view that is meant (legacy files only).
         limit: elements of that storage view.
         quantized: whether the elements are torch's quantized ones.
+        sub_byte: whether several of them share a byte.
     """
 
     key: str
@@ -67,6 +70,7 @@ class StorageRef:
     shift: int = 0
     limit: int = 0
     quantized: bool = False
+    sub_byte: bool = False
 
 
 def storage_ref(pid: Any) -> StorageRef:
@@ -85,14 +89,22 @@ def storage_ref(pid: Any) -> StorageRef:
         if _whole(shift) + _whole(limit) > numel:
             raise FormatError(f"storage {shown(key)} has a view that reaches past its end")
     dtype = _storage_dtype(name, kind)
-    quantized = name in _QUANTIZED
-    return StorageRef(_text(key), dtype, numel, _text(location)[:32], shift, limit, quantized)
+    return StorageRef(
+        _text(key),
+        dtype,
+        numel,
+        _text(location)[:32],
+        shift,
+        limit,
+        quantized=name in QUANTIZED,
+        sub_byte=name in SUB_BYTE,
+    )
 
 
 def resolve(module: str, attribute: str) -> Call | None:
     """Returns what calling ``module.attribute`` builds, or None if it is not on the list."""
     if module in ("torch", "torch.cuda", "torch.storage") and (
-        attribute in BY_STORAGE or attribute in _QUANTIZED or attribute == "UntypedStorage"
+        attribute in BY_STORAGE or attribute in QUANTIZED or attribute == "UntypedStorage"
     ):
         return _inert(f"{module}.{attribute}")
     if module == "torch" and (attribute in BY_NAME or attribute in _CONSTANTS):
@@ -117,8 +129,8 @@ def _whole(value: Any) -> int:
 def _storage_dtype(name: str, kind: Any) -> str:
     if name == "UntypedStorage":
         return "uint8"
-    if name in _QUANTIZED:
-        return _QUANTIZED[name]
+    if name in QUANTIZED:
+        return QUANTIZED[name]
     if name not in BY_STORAGE:
         raise FormatError(f"its storage type {shown(kind)} is not supported")
     return BY_STORAGE[name].name
@@ -131,7 +143,7 @@ def _view(
     if not isinstance(ref, StorageRef):
         raise FormatError("its pickle builds a tensor without a storage; damaged")
     if ref.quantized:
-        return _QUANTIZED_TENSOR
+        return UNREAD
     marks = metadata if isinstance(metadata, dict) else {}
     sizes = tuple(_whole(size) for size in shape)
     steps = tuple(_whole(step) for step in stride)
@@ -172,6 +184,14 @@ def _rebuild_v3(args: tuple[Any, ...]) -> View | Unsupported:
             "another type, or its bytes with .view(torch.uint8)"
         )
     return _view(args, dtype, args[7] if len(args) > 7 else None)  # noqa: PLR2004
+
+
+def _rebuild_quantized(args: tuple[Any, ...]) -> Unsupported:
+    """``(storage, offset, size, stride, parameters, ...)``."""
+    ref = args[0]
+    if not isinstance(ref, StorageRef) or not ref.quantized or ref.sub_byte:
+        return UNREAD
+    return torch_quantized.rebuild(_view((replace(ref, quantized=False), *args[1:])), args[4])
 
 
 def _dtype_name(kind: Any) -> str:
@@ -232,20 +252,6 @@ def _empty(args: tuple[Any, ...]) -> dict[Any, Any]:
     return {}
 
 
-_QUANTIZED = {
-    "QInt8Storage": "int8",
-    "QUInt8Storage": "uint8",
-    "QInt32Storage": "int32",
-    "QUInt4x2Storage": "uint8",
-    "QUInt2x4Storage": "uint8",
-}
-"""Storages of quantized tensors, with the type of what is stored."""
-
-_QUANTIZED_TENSOR = Unsupported(
-    "is a torch-quantized tensor, which is not supported; save its .dequantize(), or its "
-    ".int_repr() with its scales"
-)
-
 _PLAIN_CLASSES = ("torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer")
 
 _CONSTANTS = frozenset(
@@ -267,7 +273,6 @@ _CONSTANTS = frozenset(
 
 INERT = (
     "torch.device",
-    "torch.serialization._get_layout",
     "torch.nn.parameter.Parameter",
     "torch.nn.parameter.Buffer",
     "_codecs.encode",  # how protocol 2 spells bytes
@@ -285,6 +290,14 @@ INERT = (
     *(f"pathlib._local.{kind}Path" for kind in ("", "Posix", "Windows")),
     *(f"datetime.{kind}" for kind in ("date", "time", "datetime", "timedelta", "timezone")),
     "argparse.Namespace",
+    "signal.Signals",
+    "_io.BytesIO",
+    *(f"megatron.core.enums.{kind}" for kind in ("ModelType", "Fp8Recipe", "Fp4Recipe")),
+    *(
+        f"megatron.{module}.enums.{kind}"
+        for module in ("core.transformer", "model", "legacy.model")
+        for kind in ("AttnBackend", "AttnMaskType", "AttnType", "LayerType", "ModelType")
+    ),
     "collections.Counter",
     "collections.deque",
     "typing.Any",
@@ -299,10 +312,6 @@ INERT = (
 )
 """Names that only ever describe something that is left out."""
 
-_SPARSE = _unsupported(
-    "is a sparse tensor (_rebuild_sparse_tensor), which is not read; save it with .to_dense()"
-)
-
 _CALLS: dict[tuple[str, str], Call] = {
     ("torch._utils", "_rebuild_tensor"): _rebuild_v1,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_v2,
@@ -312,9 +321,10 @@ _CALLS: dict[tuple[str, str], Call] = {
     ("torch._tensor", "_rebuild_from_type"): _rebuild_from_type,
     ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
     ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _rebuild_on_device,
-    ("torch._utils", "_rebuild_qtensor"): lambda args: _QUANTIZED_TENSOR,
-    ("torch._utils", "_rebuild_sparse_tensor"): _SPARSE,
-    ("torch._utils", "_rebuild_sparse_csr_tensor"): _SPARSE,
+    ("torch._utils", "_rebuild_qtensor"): _rebuild_quantized,
+    ("torch._utils", "_rebuild_sparse_tensor"): torch_sparse.rebuild,
+    ("torch._utils", "_rebuild_sparse_csr_tensor"): torch_sparse.rebuild,
+    ("torch.serialization", "_get_layout"): lambda args: Inert(str(args[0])),
     ("torch._utils", "_rebuild_nested_tensor"): _unsupported(
         "is a nested tensor; save its .unbind() as tensors of their own"
     ),

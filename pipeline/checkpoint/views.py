@@ -1,12 +1,14 @@
 """Strided views of storages: described, checked against the storage, and turned into arrays."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ascend_migrate.pipeline.checkpoint.faults import FormatError
+from ascend_migrate.pipeline.checkpoint.mapped import forget
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 
 _MAX_RANK = 64
@@ -21,6 +23,9 @@ repeat a row of a small buffer, if anything."""
 
 _HARMLESS = 1 << 20
 """Bytes below which a repeated view is no bomb, whatever its storage: 1 MiB."""
+
+_GATHERED = 1 << 24
+"""Bytes of a turned or sliced tensor that are put in order at a time: 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,45 @@ def check_view(view: View, storage_bytes: int) -> None:
         )
 
 
+def check_bools(data: memoryview) -> None:
+    """Proves that every byte is 0 or 1: torch's kernels misread any other.
+
+    Raises:
+        FormatError: one is neither.
+    """
+    if bytes(data).translate(None, b"\0\1"):
+        raise FormatError("is bool but holds bytes that are neither 0 nor 1")
+
+
+def gathered(view: View, storage: memoryview) -> Iterator[memoryview]:
+    """Yields the bytes of the contiguous tensor in order, `_GATHERED` at a time.
+
+    Args:
+        view: a view that passed `check_view`.
+        storage: bytes of its storage.
+
+    Raises:
+        FormatError: a bool that is neither 0 nor 1.
+    """
+    if view.nbytes <= _GATHERED or not view.shape:
+        yield materialise(view, storage).reshape(-1).view(np.uint8).data
+        forget(storage)
+        return
+    count = _GATHERED * view.shape[0] // view.nbytes
+    for at in range(0, view.shape[0], max(count, 1)):
+        rows = narrowed(view, at, min(at + max(count, 1), view.shape[0]))
+        # A row that is too long is cut along its own first axis.
+        yield from gathered(
+            rows if count else replace(rows, shape=view.shape[1:], stride=view.stride[1:]), storage
+        )
+
+
+def narrowed(view: View, start: int, end: int) -> View:
+    """Returns the rows from ``start`` to before ``end`` of a tensor of rank 1 or more."""
+    offset = view.offset + start * view.stride[0]
+    return replace(view, shape=(end - start, *view.shape[1:]), offset=offset)
+
+
 def materialise(view: View, storage: memoryview) -> NDArray[np.generic]:
     """Returns the tensor as a C-contiguous array: read-only over ``storage`` where that works.
 
@@ -129,8 +173,8 @@ def materialise(view: View, storage: memoryview) -> NDArray[np.generic]:
         return empty
     start, end = extent(view)
     raw = np.frombuffer(storage[start:end], np.uint8)
-    if view.dtype == "bool" and bool((raw > 1).any()):
-        raise FormatError("is bool but holds bytes that are neither 0 nor 1")
+    if view.dtype == "bool":
+        check_bools(storage[start:end])
     flat = raw.view(dtype) if raw.ctypes.data % dtype.alignment == 0 else raw.copy().view(dtype)
     array: NDArray[np.generic]
     if view.as_stored:

@@ -4,11 +4,12 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 Change = Callable[[dict[str, bytes]], object]
 
 
-def unpack(path: Path) -> dict[str, bytes]:
+def unpack(path: Path | IO[bytes]) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as file:
         return {name: file.read(name) for name in file.namelist()}
 

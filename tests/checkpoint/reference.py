@@ -23,13 +23,14 @@ def bits(tensor: torch.Tensor) -> bytes:
 
 
 def assert_equal(checkpoint: Checkpoint, expected: dict[str, torch.Tensor]) -> None:
-    """The same names, types, sizes and bits, whatever the order."""
+    """The same names, types, sizes and bits, at once and in pieces, whatever the order."""
     assert set(checkpoint.tensors) == set(expected)
     for name, tensor in expected.items():
         array = checkpoint.read(name)
         assert checkpoint.tensors[name].dtype == str(tensor.dtype).removeprefix("torch.")
         assert array.shape == tuple(tensor.shape), name
         assert array.tobytes() == bits(tensor), name
+        assert b"".join(checkpoint.pieces(name)) == bits(tensor), name
         assert array.flags.c_contiguous
         assert not array.flags.writeable
 

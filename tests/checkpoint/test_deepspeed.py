@@ -192,9 +192,9 @@ HOSTILE: dict[str, tuple[int, Callable[[Path], Any], str]] = {
     "linked rank": (2, rank_linked, "out of its folder"),
     "first rank missing": (2, rank_gone, "lacks the file of a rank"),
     "last rank missing": (2, last_rank_gone, "was written by '2' ranks"),
-    "tensor parallel": (2, beside("mp_rank_01_model_states.pt"), "tensor parallelism"),
+    "tensor parallel": (2, beside("mp_rank_01_model_states.pt"), "files of other ranks"),
     "experts": (2, beside("layer_0_expert_1_mp_rank_00_model_states.pt"), "experts"),
-    "pipeline stages": (2, beside("layer_01-model_states.pt"), "pipeline stages"),
+    "pipeline stages": (2, beside("layer_01-model_states.pt"), "a layer in a file of an unknown"),
     "payload in a rank": (
         2,
         lambda f: optimizer(lambda s: s.update(x=payload(f)))(f),

@@ -17,7 +17,7 @@ from tests.checkpoint.reference import BASE, Runs, assert_equal, assert_refused,
 from torch import nn
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from ascend_migrate.pipeline.checkpoint import open_checkpoint
+from ascend_migrate.pipeline.checkpoint import distributed, mapped, open_checkpoint
 from ascend_migrate.pipeline.checkpoint.boxes import Box, check_cover
 from ascend_migrate.pipeline.checkpoint.faults import FormatError
 
@@ -42,6 +42,14 @@ def test_parts_of_four_ranks(written: Path) -> None:
     assert checkpoint.key == "model"
     assert len(list((written / "tensors").glob("*.distcp"))) == ranks.RANKS
     assert_equal(checkpoint, ranks.tensors())
+
+
+def test_parts_that_are_larger_than_what_is_held(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "_WOVEN", 16)
+    monkeypatch.setattr(mapped, "PIECE", 10)
+    assert_equal(open_checkpoint(written / "tensors"), ranks.tensors())
 
 
 def test_fsdp2(written: Path) -> None:

@@ -19,6 +19,9 @@ from tests.checkpoint.test_deepspeed import STATE as ZERO_STATE
 from tests.checkpoint.test_deepspeed import write as write_deepspeed
 from tests.checkpoint.test_distributed import dcp
 from tests.checkpoint.test_gguf import gguf
+from tests.checkpoint.test_megatron import STATE as MEGATRON_STATE
+from tests.checkpoint.test_megatron import write as write_megatron
+from tests.checkpoint.test_torch_tar import write_tar
 from torch import nn
 
 from ascend_migrate.converters.checkpoint_to_safetensors import convert
@@ -79,6 +82,7 @@ def write_gguf(path: Path) -> None:
 WRITERS: dict[str, Callable[[Path], Any]] = {
     "torch-zip": lambda p: torch.save(STATE, p),
     "torch-legacy": lambda p: torch.save(STATE, p, _use_new_zipfile_serialization=False),
+    "torch-tar": lambda p: write_tar(p, STATE),
     "safetensors": lambda p: save_file(STATE, p),
     "hugging-face": write_shards,
     "torchscript": lambda p: jit.script(Net()).save(str(p)),
@@ -90,6 +94,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "torch-dcp": lambda p: dcp.save(STATE, checkpoint_id=p),
     "gguf": write_gguf,
     "deepspeed": lambda p: write_deepspeed(p, 3, 2),
+    "megatron": lambda p: write_megatron(p, MEGATRON_STATE, 2, 2),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -110,7 +115,7 @@ def test_to_safetensors(tmp_path: Path, name: str) -> None:
     convert(checkpoint, tmp_path / "out")
     stored = load_file(tmp_path / "out/model.safetensors")
     tied = {alias for group in checkpoint.shared for alias in group[1:]}
-    expected = ZERO_STATE if name == "deepspeed" else STATE
+    expected = {"deepspeed": ZERO_STATE, "megatron": MEGATRON_STATE}.get(name, STATE)
     assert set(stored) == set(expected) - tied
     for key, tensor in stored.items():
         assert tensor.dtype == expected[key].dtype
@@ -124,7 +129,7 @@ def largest(path: Path) -> Path:
         return path
     order = (".metadata", "model.safetensors.index.json")
     named = [path / name for name in order if (path / name).exists()]
-    return named[0] if named else next(path.rglob("*rank_1*optim_states.pt"))
+    return named[0] if named else sorted(path.rglob("*optim*.pt"))[-1]
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -182,5 +187,5 @@ def test_every_reader_is_in_the_table(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         describe(tmp_path / "a")
     known = set(str(caught.value).partition("known: ")[2].partition(";")[0].split(", "))
-    folders = {"hugging-face", "torch-dcp", "deepspeed"}
+    folders = {"hugging-face", "torch-dcp", "deepspeed", "megatron"}
     assert known == (set(WRITERS) - folders) | {"hugging-face-index"}

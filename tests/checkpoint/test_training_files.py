@@ -115,8 +115,63 @@ TRAINED: dict[str, tuple[Callable[[], Any], str, dict[str, torch.Tensor]]] = {
         STATE,
     ),
 }
+# Where each library keeps its moving averages.
+TRAINED |= {
+    "lightning's averaging callback": (
+        lambda: lightning(
+            state_dict={f"net.{k}": v for k, v in EMA.items()},
+            current_model_state=NET,
+            averaging_state={"n_averaged": torch.tensor(3)},
+        ),
+        "state_dict",
+        {f"net.{k}": v for k, v in EMA.items()},
+    ),
+    "k-diffusion": (
+        lambda: {"model": STATE, "model_ema": EMA, "opt": optimizer(), "ema_sched": {"power": 1}},
+        "model",
+        STATE,
+    ),
+    "yolo": (
+        lambda: {"model": STATE, "ema": EMA, "updates": 3, "optimizer": optimizer()},
+        "model",
+        STATE,
+    ),
+    "fairseq": (
+        lambda: {
+            "args": None,
+            "model": STATE,
+            "extra_state": {"epoch": 1, "ema": EMA},
+            "last_optimizer_state": optimizer(),
+        },
+        "model",
+        STATE,
+    ),
+    "stylegan": (
+        lambda: {"generator": STATE, "g_ema": EMA, "g_optim": optimizer(), "d_optim": optimizer()},
+        "generator",
+        STATE,
+    ),
+}
 # Compared with their own key, the moving averages are as good as the weights.
 KEYS = {"timm": "state_dict_ema", "nested ema": "ema.model", "ema of another shape": "model_ema"}
+KEYS |= {"k-diffusion": "model_ema", "yolo": "ema", "fairseq": "extra_state.ema"}
+KEYS |= {"stylegan": "g_ema"}
+
+
+@pytest.mark.parametrize(
+    ("ema", "counter"),
+    [
+        (dict(torch.optim.swa_utils.AveragedModel(MODEL).state_dict()), "n_averaged"),
+        ({"steps": torch.tensor(3), **{f"module.{k}": v for k, v in STATE.items()}}, "steps"),
+    ],
+    ids=["torch", "mmengine"],
+)
+def test_the_counter_of_an_averaging_wrapper_is_dropped(
+    tmp_path: Path, ema: dict[str, torch.Tensor], counter: str
+) -> None:
+    """Its prefix goes once nothing but weights is left."""
+    torch.save({"model": STATE, "ema": ema}, tmp_path / "a.pt")
+    assert_equal(open_checkpoint(tmp_path / "a.pt", key="ema", drop=[counter]), STATE)
 
 
 @pytest.mark.parametrize("name", TRAINED)

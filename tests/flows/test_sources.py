@@ -23,6 +23,11 @@ def test_checkpoint_is_identified_by_its_bytes_and_the_code_that_reads_it(
         "model": ["toy_models:Toy", [], {}, code],
         "key": None,
         "drop": [],
+        "rename": [],
+        "unpack": [],
+        "trust": False,
+        "max_shard_size": None,
+        "store_as": None,
         "allow": [[], []],
     }
     assert [str(item) for item in source.inputs] == ["x=float32[n=1..4,3]"]
