@@ -8,9 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-MODULE = "ascend_migrate.module"
-"""The only metadata kept on a node: the qualified name of the module that it came from."""
-_TORCH_SCOPES = "pkg.torch.onnx.name_scopes"
+from ascend_migrate.pipeline.precision import MODULE, module_of
 
 
 def shape_for_atc(model: ir.Model) -> None:
@@ -98,7 +96,7 @@ def _state_slice(node: ir.Node) -> None:
 
 def _strip_metadata(model: ir.Model) -> None:
     """Drops source paths and all other notes, which differ between machines."""
-    modules = {node: _module_of(node) for node in model.graph.all_nodes()}
+    modules = {node: module_of(node.metadata_props) for node in model.graph.all_nodes()}
     passes.ClearMetadataAndDocStringPass()(model)
     model.metadata_props.clear()
     model.producer_name, model.producer_version = "ascend-migrate", None
@@ -112,14 +110,6 @@ def _strip_metadata(model: ir.Model) -> None:
             output.metadata_props.clear()
         if module:
             node.metadata_props[MODULE] = module
-
-
-def _module_of(node: ir.Node) -> str:
-    if MODULE in node.metadata_props:
-        return node.metadata_props[MODULE]
-    text = node.metadata_props.get(_TORCH_SCOPES, "")
-    names = [part.strip(" '\"") for part in text.strip("[]").split(",")]
-    return names[-2] if len(names) > 1 else ""  # the last one is the operation itself
 
 
 def _unique_names(model: ir.Model) -> None:

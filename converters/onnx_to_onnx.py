@@ -1,6 +1,7 @@
 """An ONNX file as a source: brought to the target opset, its weights moved to model.safetensors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -9,6 +10,7 @@ import onnx_ir as ir
 from ascend_migrate.converters.onnx_for_atc import shape_for_atc
 from ascend_migrate.converters.onnx_inputs import declared, fix_inputs, input_faults
 from ascend_migrate.converters.onnx_opset import lower_opset
+from ascend_migrate.converters.onnx_precision import lower_precision
 from ascend_migrate.converters.onnx_weights import (
     EXTRACT_FROM,
     WEIGHTS_FILE,
@@ -18,9 +20,11 @@ from ascend_migrate.converters.onnx_weights import (
 )
 from ascend_migrate.converters.quiet import quiet
 from ascend_migrate.pipeline.dtypes import BY_ONNX
-from ascend_migrate.pipeline.errors import ConversionError, SourceError
+from ascend_migrate.pipeline.errors import ConversionError, SourceError, UnsupportedOperatorError
 from ascend_migrate.pipeline.inputs import InputSpec
-from ascend_migrate.pipeline.onnx_signature import all_tensors, confined, load_graph
+from ascend_migrate.pipeline.onnx_checks import check_source
+from ascend_migrate.pipeline.onnx_signature import all_tensors, load_graph
+from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Artifact, Form
 
 _OLDEST_OPSET = 7
@@ -28,12 +32,14 @@ _OLDEST_OPSET = 7
 _PROTOBUF_LIMIT = 2**31 - 1
 
 
-def convert(
+def convert(  # noqa: PLR0913 - what the graph depends on
     source: Path,
     into: Path,
     *,
     inputs: Sequence[InputSpec] = (),
     opset: int = 17,
+    precision: Precision | None = None,
+    runnable: bool = True,
     parent: str,
 ) -> Artifact:
     """Writes ``into/model.onnx`` and ``into/model.safetensors`` from an ONNX file.
@@ -43,6 +49,9 @@ def convert(
         into: an existing folder, not the source's own.
         inputs: what the graph will be fed, where that is narrower than what it takes.
         opset: of the standard operators in the result.
+        precision: what the graph is lowered to; None leaves it in its own types.
+        runnable: whether onnxruntime must load the graph; otherwise it may hold bfloat16, which
+            onnxruntime lacks and MindIR has.
         parent: digest of the source.
 
     Raises:
@@ -53,31 +62,33 @@ def convert(
     if into.resolve() == source.resolve().parent:
         raise ConversionError(f"{into}: is the source's own folder; choose another")
     proto = load_graph(source)
-    _check_source(source, proto)
+    check_source(source, proto)
     found = _opset_of(source, proto)
     notes = []
     if found != opset:
         notes.append(f"The source declares opset {found}; the graph is written at opset {opset}.")
-    _load_inline(source, proto)
-    if found < opset:
-        proto = _raise_opset(source, proto, opset)
-    try:
-        model = ir.from_proto(proto)
-    except (ValueError, TypeError, KeyError, ir.serde.SerdeError) as error:
-        raise SourceError(f"{source}: damaged graph: {one_line(error)}") from None
-    ir.external_data.set_base_dir(model.graph, source.parent)
-    if inputs:
-        faults = input_faults(inputs, declared(model))
-        if faults:
-            raise ConversionError(f"{source}: does not have the inputs given: {'; '.join(faults)}")
-    with quiet():
+    with _blamed_on(source):
+        _load_inline(source, proto)
+        if found < opset:
+            proto = _raise_opset(source, proto, opset)
+        with quiet():
+            model = ir.from_proto(proto)
+        ir.external_data.set_base_dir(model.graph, source.parent)
+        names = frozenset(model.graph.initializers)
         if inputs:
-            fix_inputs(model, inputs)
-        lower_opset(model, opset)
-        shape_for_atc(model)
-    weights = into / WEIGHTS_FILE
-    write_weights(model, weights)
-    files, written = write_model(model, into, weights=weights)
+            faults = input_faults(inputs, declared(model))
+            if faults:
+                raise ConversionError(f"does not have the inputs given: {'; '.join(faults)}")
+        with quiet():
+            if inputs:
+                fix_inputs(model, inputs)
+            lower_opset(model, opset)
+            if precision is not None:
+                notes += lower_precision(model, precision, names)
+            shape_for_atc(model)
+        weights = into / WEIGHTS_FILE
+        write_weights(model, weights)
+        files, written = write_model(model, into, weights=weights, runnable=runnable)
     return Artifact.of(Form.ONNX, into, files, parent=parent, notes=[*notes, *written])
 
 
@@ -93,53 +104,21 @@ def _opset_of(source: Path, proto: onnx.ModelProto) -> int:
     return int(versions[0])
 
 
-def _check_source(source: Path, proto: onnx.ModelProto) -> None:
-    """Refuses what the ONNX libraries would read without a complaint."""
-    names: set[str] = set()
-    for tensor in proto.graph.initializer:
-        if tensor.name in names:
-            raise SourceError(f"{source}: initializer {tensor.name!r} occurs twice")
-        names.add(tensor.name)
-    if proto.graph.sparse_initializer:
-        raise SourceError(f"{source}: sparse initializers are not supported; store them dense")
-    for tensor in all_tensors(proto):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _check_range(source, tensor)
-        elif tensor.external_data:
-            raise SourceError(f"{source}: tensor {tensor.name!r} is both inline and external")
-    local = {function.domain for function in proto.functions}
-    for node in proto.graph.node:
-        if node.domain not in {"", "ai.onnx", *local}:
-            raise SourceError(
-                f"{source}: node {node.name!r} ({node.op_type}) is of the unknown domain "
-                f"{node.domain!r}; export the model with standard operators"
-            )
-
-
-def _check_range(source: Path, tensor: onnx.TensorProto) -> None:
-    """Checks the external byte range against the tensor's shape and the file's size."""
-    said = f"{source}: tensor {tensor.name!r}"
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    if len(entries) != len(tensor.external_data) or "location" not in entries:
-        raise SourceError(f"{said} has no single external location")
+@contextmanager
+def _blamed_on(source: Path) -> Iterator[None]:
+    """Names the source in whatever the ONNX libraries say about a graph that they cannot take."""
+    damage = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
     try:
-        size = confined(source, entries["location"]).stat().st_size
-    except SourceError as error:
-        raise SourceError(f"{error} (tensor {tensor.name!r})") from None
-    try:
-        kind = ir.DataType(tensor.data_type)
-        offset = int(entries.get("offset", "0"))
-        if any(dim < 0 for dim in tensor.dims):
-            raise ValueError("negative dimension")
-        needed = -(-kind.bitwidth * _elements(tensor) // 8)
-        length = int(entries.get("length", str(needed)))
-    except (ValueError, TypeError) as error:
-        raise SourceError(f"{said} has a damaged external entry: {error}") from None
-    if offset < 0 or length != needed or offset + length > size:
+        yield
+    except UnsupportedOperatorError:
+        raise
+    except ConversionError as error:
+        raise ConversionError(f"{source}: {error}") from None
+    except (*damage, MemoryError, ir.passes.InvariantError, ir.passes.PassError) as error:
         raise SourceError(
-            f"{said} claims bytes {offset}..{offset + length} of {entries['location']!r} ({size} "
-            f"bytes), and its shape and type need {needed}"
-        )
+            f"{source}: its graph cannot be converted: {one_line(error)}; see what onnx.checker "
+            "says of it, and export it anew"
+        ) from None
 
 
 def _load_inline(source: Path, proto: onnx.ModelProto) -> None:
@@ -172,7 +151,7 @@ def _raise_opset(source: Path, proto: onnx.ModelProto, opset: int) -> onnx.Model
     total = sum(ir.DataType(t.data_type).bitwidth * _elements(t) // 8 for t in all_tensors(proto))
     if total > _PROTOBUF_LIMIT:
         raise ConversionError(
-            f"{source}: {total} bytes of weights are too many to raise its opset; export it anew "
+            f"{total} bytes of weights are too many to raise its opset; export it anew "
             f"at opset {opset}"
         )
     load_external_data_for_model(proto, str(source.parent))
@@ -180,5 +159,5 @@ def _raise_opset(source: Path, proto: onnx.ModelProto, opset: int) -> onnx.Model
         return onnx.version_converter.convert_version(proto, opset)
     except (RuntimeError, ValueError) as error:
         raise ConversionError(
-            f"{source}: cannot be raised to opset {opset}: {one_line(error)}; export it anew"
+            f"cannot be raised to opset {opset}: {one_line(error)}; export it anew"
         ) from None

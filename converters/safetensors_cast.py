@@ -5,8 +5,9 @@ Rounding is to nearest, ties to even, as IEEE 754 has it and as torch does it; a
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,9 @@ CASTS = LOWER_TYPES
 """What float32 tensors can be stored as."""
 
 Array = NDArray[Any]
+
+_SERIAL = 1 << 14
+"""Elements that torch casts in the thread that asks: for more it wakes others, which then wait."""
 
 _NORMAL = MappingProxyType({"float16": (0x0400, 0x7C00), "bfloat16": (0x0080, 0x7F80)})
 """Bits of the smallest normal number and of the infinite one, without their signs. Between them
@@ -42,6 +46,15 @@ class Loss:
     overflowed: int = 0
     vanished: int = 0
     change: float = 0.0
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    def add(self, other: "Loss") -> None:
+        """Adds what another cast has lost; from any thread."""
+        with self._lock:
+            self.tensors += other.tensors
+            self.overflowed += other.overflowed
+            self.vanished += other.vanished
+            self.change = max(self.change, other.change)
 
     def said(self, dtype: str) -> str:
         """Returns the loss as a sentence."""
@@ -58,7 +71,7 @@ def cast(tensor: Stored, dtype: str, loss: Loss) -> Stored:
     Args:
         tensor: what would be written.
         dtype: one of `CASTS`.
-        loss: is added to while the pieces are taken.
+        loss: is added to once all pieces are taken.
     """
     if tensor.dtype != "float32":
         return tensor
@@ -66,14 +79,15 @@ def cast(tensor: Stored, dtype: str, loss: Loss) -> Stored:
 
 
 def _pieces(tensor: Stored, dtype: str, loss: Loss) -> Iterator[memoryview]:
-    loss.tensors += 1
+    here = Loss(tensors=1)
     source = np.dtype(np.float32)
     lowered = _engine(dtype)
     for piece in _whole_elements(tensor.pieces(), source.itemsize):
         before = np.frombuffer(piece, source)
         after = lowered(before)
-        _count(before, after.view(np.uint16), dtype, loss)
+        _count(before, after.view(np.uint16), dtype, here)
         yield after.view(np.uint8).data
+    loss.add(here)
 
 
 def _whole_elements(pieces: Iterable[memoryview], width: int) -> Iterator[memoryview]:
@@ -92,19 +106,21 @@ def _whole_elements(pieces: Iterable[memoryview], width: int) -> Iterator[memory
 def _engine(dtype: str) -> Callable[[Array], Array]:
     """Returns the fastest exact cast: NumPy has no vector code for float16, and torch has."""
     if dtype == "float16":
-        import torch
-
-        # What is read is never written to here.
-        warnings.filterwarnings("ignore", message="The given buffer is not writable")
-
-        def with_torch(array: Array) -> Array:
-            lowered: Array = (
-                torch.frombuffer(array.view(np.uint8).data, dtype=torch.float32).half().numpy()
-            )
-            return lowered
-
-        return with_torch
+        return _with_torch
     return partial(_with_numpy, dtype=numpy_dtype(dtype))
+
+
+def _with_torch(array: Array) -> Array:
+    import torch
+
+    lowered = np.empty(array.shape, np.float16)
+    # What is read is never written to here.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        source, target = torch.from_numpy(array), torch.from_numpy(lowered)
+    for at in range(0, len(array), _SERIAL):
+        target[at : at + _SERIAL] = source[at : at + _SERIAL]
+    return lowered
 
 
 def _with_numpy(array: Array, dtype: np.dtype[Any]) -> Array:

@@ -74,6 +74,40 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
+@contextmanager
+def no_empty_folder(path: Path) -> Iterator[None]:
+    """Removes the folder ``path`` after a failure that leaves it behind new and empty."""
+    there = path.exists()
+    try:
+        yield
+    except BaseException:
+        if not there:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def held_folder(path: Path) -> Iterator[None]:
+    """Makes the folder ``path`` unless it is there, and keeps all others out of it meanwhile.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    descriptor = -1
+    with storing(path):
+        while descriptor < 0:
+            path.mkdir(exist_ok=True)
+            # Its former holder may remove it before we have the lock.
+            with suppress(FileNotFoundError):
+                found = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                descriptor = found if _hold(path, found) else -1
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def publish_folder(temporary: Path, final: Path) -> None:
     """Gives a finished folder its final name, after all in it has reached the disk.
 

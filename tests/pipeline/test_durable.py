@@ -1,6 +1,7 @@
 """Writing to disk: old or new and nothing between, locks that die with their holder, sweeping."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -232,3 +233,22 @@ def test_the_system_says_no(error: OSError, text: str) -> None:
         raise error
     assert str(caught.value).startswith(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_held_folder_keeps_others_out_and_may_be_removed_by_its_holder(tmp_path: Path) -> None:
+    folder, entered = tmp_path / "work", threading.Event()
+
+    def second() -> None:
+        with durable.held_folder(folder):
+            assert list(folder.iterdir()) == []
+            entered.set()
+
+    with durable.held_folder(folder):
+        (folder / "mine").touch()
+        other = threading.Thread(target=second)
+        other.start()
+        assert not entered.wait(0.1)
+        shutil.rmtree(folder)
+    other.join(10)
+    assert entered.is_set()
+    assert folder.is_dir()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ascend_migrate.pipeline.errors import ExitCode, SpecError
+from ascend_migrate.pipeline.limits import Limits
 from ascend_migrate.pipeline.records import Form
 from ascend_migrate.pipeline.spec import make_spec, read_spec, with_forms
 
@@ -22,6 +23,8 @@ kwargs = { width = 4 }
 [validation]
 seed = 7
 timeout = 5
+memory = 1.5
+threads = 2
 """
 
 
@@ -41,7 +44,8 @@ def test_reads_a_file_with_paths_relative_to_its_folder(folder: Path) -> None:
     assert spec.drop == ("head.*",)
     assert spec.model is not None
     assert (spec.model.target, dict(spec.model.kwargs)) == ("toy:Toy", {"width": 4})
-    assert (spec.seed, spec.timeout, spec.opset) == (7, 5.0, 17)
+    assert (spec.seed, spec.opset) == (7, 17)
+    assert spec.limits == Limits(timeout=5.0, memory=3 << 29, threads=2)
     assert str(spec.inputs[0]) == "x=float32[n=1..4,3]"
 
 
@@ -110,6 +114,17 @@ def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
         ({"inputs": {"x": 1}}, "inputs: "),
         ({"model": {"callable": "toy"}}, "model.callable: 'toy' is not MODULE:CALLABLE"),
         ({"validation": {"timeout": 0}}, "validation.timeout: "),
+        (
+            {"source": {"path": "model.pt", "rename": {"a": "b.*"}}},
+            "source.rename: 'a' -> 'b.*' has a * for which the pattern has none",
+        ),
+        ({"source": {"path": "model.pt", "rename": {"a": ""}}}, "source.rename: 'a' -> ''"),
+        ({"source": {"path": "model.pt", "rename": ["a"]}}, "source.rename: "),
+        ({"source": {"path": "model.pt", "unpack": ["zip"]}}, "source.unpack.0: "),
+        ({"source": {"path": "model.pt", "trust": True}}, "source.trust: "),
+        ({"validation": {"memory": float("inf")}}, "validation.memory: "),
+        ({"validation": {"memory": -1}}, "validation.memory: "),
+        ({"validation": {"threads": 0}}, "validation.threads: "),
     ],
 )
 def test_says_what_is_wrong(folder: Path, change: dict[str, Any], fault: str) -> None:
