@@ -157,6 +157,7 @@ class OciLayout:
             size = path.stat().st_size
         except OSError as error:
             raise StoreError(f"{path}: the blob is missing: {error.strerror}") from error
+        _check_file(path)
         if size != descriptor["size"]:
             raise StoreError(f"{path}: has {size} bytes instead of {descriptor['size']}")
 
@@ -282,7 +283,14 @@ def _blocks(descriptor: int, offset: int, count: int) -> Iterator[bytes]:
         offset += len(block)
 
 
+def _check_file(path: Path) -> None:
+    """Refuses pipes and devices, which would be read forever."""
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path}: is no regular file; restore it from a copy")
+
+
 def _read(path: Path, limit: int) -> bytes:
+    _check_file(path)
     try:
         with path.open("rb") as stream:
             data = stream.read(limit + 1)

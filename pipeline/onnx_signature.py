@@ -4,6 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from ascend_migrate.pipeline.checkpoint.faults import shown
 from ascend_migrate.pipeline.digest import file_digest, json_digest
 from ascend_migrate.pipeline.dtypes import BY_ONNX
 from ascend_migrate.pipeline.errors import SourceError
@@ -63,7 +64,7 @@ def _input(path: Path, value: Any) -> InputSpec:
             shape.append(dim.dim_value)
             continue
         name = _identifier(dim.dim_param) or _identifier(f"{value.name}_{axis}")
-        shape.append(Dim(name, *_DEFAULT_RANGE))
+        shape.append(Dim.between(name, *_DEFAULT_RANGE))
     return InputSpec(value.name, dtype.name, tuple(shape))
 
 
@@ -103,7 +104,7 @@ def confined(path: Path, location: str) -> Path:
         SourceError: the location is absolute, climbs, leads through a symbolic link, or is no file.
     """
     pure = PurePosixPath(location)
-    said = f"{path}: external data location {location!r}"
+    said = f"{path}: external data location {shown(location)}"
     if not location or pure.is_absolute() or ".." in pure.parts or "\\" in location:
         raise SourceError(f"{said} leaves the model's folder; only files inside it are read")
     target = path.parent

@@ -94,6 +94,8 @@ class _Opened(local):
             FormatError: it is another one now, or has been written to.
         """
         if self.stream is None or file_state(os.fstat(self.stream.fileno())) != mapped.state:
+            if self.stream is not None:
+                self.stream.close()
             self.stream = io.FileIO(mapped.path)
         if file_state(os.fstat(self.stream.fileno())) != mapped.state:
             raise FormatError(f"{mapped.path.name} was changed while it was read; start again")

@@ -33,7 +33,10 @@ def read(path: Path) -> Contents:
     stream = BytesIO(bytes(data[:MAX_PICKLE]))
     if Machine().run(stream) != _MAGIC or Machine().run(stream) != _PROTOCOL:
         raise FormatError("has an unknown magic number or protocol version; damaged")
-    facts = Machine().run(stream)
+    machine = Machine()
+    facts = machine.run(stream)
+    if refusal := foreign_refusal(None, machine):
+        raise FormatError(refusal)
     if not isinstance(facts, dict) or facts.get("little_endian") is not True:
         raise FormatError(
             "was written on a big-endian machine; save it again on a little-endian one"

@@ -130,7 +130,10 @@ def _entries(data: memoryview) -> dict[str, memoryview]:
 def _pickle(data: memoryview, at: int, limit: int) -> tuple[Any, int]:
     """Runs the pickle at a place as data; returns its value and the place behind it."""
     stream = BytesIO(bytes(data[at : at + limit]))
-    value = Machine().run(stream)
+    machine = Machine()
+    value = machine.run(stream)
+    if refusal := foreign_refusal(None, machine):
+        raise FormatError(refusal)
     return value, at + stream.tell()
 
 

@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[Callable[[Path], bytes], str]] = {
     ),
     "payload for a storage": (
         lambda p: tar(parts_of(storages=pickle.dumps(payload(p), 2))),
-        "no natural number",
+        "holds Python objects",
     ),
     "no tensors": (without("tensors"), "without 'tensors'"),
     "no storages": (without("storages"), "without 'storages'"),

@@ -43,7 +43,7 @@ def all_sizes(inputs: Sequence[InputSpec]) -> list[dict[str, int]]:
     dims = dynamic_dims(inputs).values()
     return [
         {d.name: d.low for d in dims},
-        {d.name: (d.low + d.high) // 2 for d in dims},
+        {d.name: d.sizes[(len(d.sizes) - 1) // 2] for d in dims},
         {d.name: d.high for d in dims},
     ]
 

@@ -232,11 +232,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "name twice": (lambda p: program(b"}(U\x01wNU\x01wNu."), "'w' occurs twice"),
     "sparse": (
         lambda p: pack(list(records({"w": torch.eye(3).to_sparse()}).items())),
-        "_rebuild_sparse_tensor",
+        "is a sparse tensor",
     ),
     "quantized": (
         lambda p: pack(list(records({"w": quantized()}).items())),
-        "not supported",
+        "is a torch-quantized tensor",
     ),
     "whole module": (
         lambda p: pack(list(records(torch.nn.Linear(2, 3)).items())),

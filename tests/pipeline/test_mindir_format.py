@@ -29,7 +29,8 @@ def encoded(text: str | None = TEXT, *, location: str = "") -> bytes:
     model = pb.ModelProto(ir_version="0.1.0", producer_name="ascend-migrate")
     if text is not None:
         model.doc_string = text
-    parameter = model.graph.parameter.add(name="w", raw_data=b"weights" * 100)
+    parameter = model.graph.parameter.add(name="main:w", dims=[700], raw_data=b"weights" * 100)
+    parameter.data_type = pb.TensorProto.UINT8
     if location:
         parameter.external_data.location = location
     return model.SerializeToString()
@@ -117,7 +118,12 @@ def test_odd_files(tmp_path: Path, name: str) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path / "none.mindir", tmp_path):
-        for read in (read_signature, mindir_format.read_model, mindir_format.external_files):
+        for read in (
+            read_signature,
+            mindir_format.read_model,
+            mindir_format.read_parameters,
+            mindir_format.external_files,
+        ):
             with pytest.raises(SourceError, match="cannot be read"):
                 read(path)
 
@@ -128,6 +134,42 @@ def test_the_whole_file(tmp_path: Path) -> None:
     for data in (encoded()[:-1], b"\xff" * 64):
         with pytest.raises(SourceError, match="not a MindIR file, or cut short"):
             mindir_format.read_model(written(tmp_path, data))
+
+
+def test_where_the_weights_are(tmp_path: Path) -> None:
+    path = written(tmp_path, encoded())
+    (found,) = mindir_format.read_parameters(path)
+    assert (found.name, found.dtype, found.shape, found.location) == ("w", "uint8", (700,), "")
+    assert path.read_bytes()[found.offset :][: found.length] == b"weights" * 100
+    model = pb.ModelProto.FromString(encoded())
+    tensor = model.graph.parameter[0]
+    tensor.ClearField("raw_data")
+    tensor.external_data.location, tensor.external_data.offset = "there", 64
+    tensor.external_data.length = 700
+    (found,) = mindir_format.read_parameters(written(tmp_path, model.SerializeToString()))
+    assert (found.location, found.offset, found.length) == ("there", 64, 700)
+
+
+def test_no_weights(tmp_path: Path) -> None:
+    for model in (pb.ModelProto(ir_version="1"), pb.ModelProto(graph=pb.GraphProto(name="g"))):
+        assert mindir_format.read_parameters(written(tmp_path, model.SerializeToString())) == []
+
+
+DAMAGED = {
+    "empty": b"",
+    "cut": encoded()[:-1],
+    "noise": b"\xff" * 64,
+    "no element type": encoded().replace(b"\x10\x02", b"\x10\x63"),
+    "a file name that is no text": encoded(location="there").replace(b"there", b"\xff" * 5),
+    "a name that is no text": encoded().replace(b"main:w", b"\xff" * 6),
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_weights_of_damaged_files(tmp_path: Path, data: bytes) -> None:
+    path = written(tmp_path, data)
+    with pytest.raises(SourceError, match="not a MindIR file, or cut short; convert it again"):
+        mindir_format.read_parameters(path)
 
 
 @pytest.mark.parametrize(
