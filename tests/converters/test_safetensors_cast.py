@@ -80,8 +80,11 @@ def test_others_are_left_as_they_are(dtype: str) -> None:
 
 
 def saved(folder: Path, **more: np.ndarray) -> Path:
-    state = {"w": np.linspace(-1, 1, 99, dtype=np.float32), "ids": np.arange(3)}
-    save_file(state | more, folder / "weights.safetensors")
+    state: dict[str, np.ndarray] = {
+        "w": np.linspace(-1, 1, 99, dtype=np.float32),
+        "ids": np.arange(3),
+    }
+    save_file({**state, **more}, folder / "weights.safetensors")
     return folder / "weights.safetensors"
 
 
