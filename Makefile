@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo zoo-page faults precision conformance bench bench-convert fuzz clean
+.PHONY: demo test lint zoo zoo-page faults precision conformance bench bench-convert bench-export fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make fuzz    coverage-guided fuzzing of the readers, FUZZ_SECONDS each (slow)"
 	@echo "make bench   what BERT-base and a model above 2 GiB cost, against bars (slow, 5 GB of disk)"
 	@echo "make bench-convert  what a conversion costs beside cp and torch (slow, 20 GB of disk)"
+	@echo "make bench-export  what the export of a decoder of 2 GiB costs beside torch (slow, 6 GB of disk)"
 
 # pip, not uv or poetry: a CPU build of torch that is already at hand is then used.
 .venv/installed: pyproject.toml
@@ -79,6 +80,9 @@ bench: .venv/zoo
 
 bench-convert: .venv/installed
 	PYTHONPATH=. $(BIN)/python -P -m tests.bench.convert
+
+bench-export: .venv/installed
+	PYTHONPATH=. $(BIN)/python -P -m tests.bench.export
 
 clean:
 	rm -rf .venv build demo-out fuzz-corpus fuzz-findings *.egg-info

@@ -184,7 +184,7 @@ class Brain(nn.Module):
         (DataDependent(), "data-dependent"),
         (NoOperator(), "_linalg_svd"),
         (Projected(), "an LSTM with proj_size has no counterpart in ONNX"),
-        (Brain(), "few ONNX operators take bfloat16: give the model float32 weights"),
+        (Brain(), "publish MindIR alone, or give the model float32 weights"),
     ],
     ids=["baked", "data-dependent", "operator", "projection", "bfloat16"],
 )

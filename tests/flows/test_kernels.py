@@ -16,15 +16,16 @@ from ascend_migrate.pipeline.spec import read_spec
 pytestmark = pytest.mark.mindspore
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 17]>
-net (float[n, 4] x, uint16[n] ids) => (float[n, 2] y, uint16[n] same) {
+net (float[n, 4] x, uint8[n, 1, 2, 2] image) => (float[n, 2] y, uint8[n, 1, 4, 4] large) {
     y = MatMul (x, w)
-    same = Abs (ids)
+    twice = Constant <value_floats = [1.0, 1.0, 2.0, 2.0]> ()
+    large = Resize <mode = "nearest"> (image, , twice)
 }"""
 SPEC = """
 name = "toy"
 to = ["mindir"]
 registry = "registry"
-inputs = ["x=float32[n=1..4,4]", "ids=uint16[n]:0..9"]
+inputs = ["x=float32[n=1..4,4]", "image=uint8[n,1,2,2]:0..255"]
 source.path = "model.onnx"
 """
 WAIVER = '[validation]\nwaive_kernels = ["mindir"]\n'
@@ -52,7 +53,10 @@ def test_without_a_kernel_nothing_is_published(folder: Path) -> None:
     assert done.publication is None
     assert report_text.exit_code(done.verdict) == ExitCode.UNABLE
     (finding,) = (f for f in done.verdict.findings if f.outcome is not Outcome.PASS)
-    assert (finding.check, finding.subject) == ("runtime.kernels", "Abs(uint16)")
+    assert (finding.check, finding.subject) == (
+        "runtime.kernels",
+        "ResizeNearestNeighbor(uint8, int64, bool, bool)",
+    )
     assert 'validation.waive_kernels = ["mindir"]' in finding.note
 
 

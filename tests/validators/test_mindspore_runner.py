@@ -100,10 +100,16 @@ def test_halves_and_bfloat16(tmp_path: Path, process: MindSporeProcess) -> None:
 
 
 def test_a_type_that_has_no_kernel(tmp_path: Path, process: MindSporeProcess) -> None:
-    artifact = converted("net (uint16[n] x) => (uint16[n] y) { y = Abs (x) }", tmp_path)
+    net = """net (uint8[1, 1, h, 2] x) => (uint8[1, 1, k, 4] y) {
+        twice = Constant <value_floats = [1.0, 1.0, 2.0, 2.0]> ()
+        y = Resize <mode = "nearest"> (x, , twice)
+    }"""
+    artifact = converted(net, tmp_path)
     runner = MindSporeRunner(artifact, process=process)
-    with pytest.raises(KernelMissingError, match=r"no kernel of Abs\(uint16\)$") as caught:
-        runner.run({"x": np.ones(2, np.uint16)})
+    with pytest.raises(
+        KernelMissingError, match=r"no kernel of ResizeNearestNeighbor\(uint8"
+    ) as caught:
+        runner.run({"x": np.ones((1, 1, 2, 2), np.uint8)})
     assert str(artifact.path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
