@@ -10,6 +10,7 @@ import onnx_ir as ir
 from ascend_migrate.converters.onnx_for_atc import shape_for_atc
 from ascend_migrate.converters.onnx_inputs import declared, fix_inputs, input_faults
 from ascend_migrate.converters.onnx_opset import lower_opset
+from ascend_migrate.converters.onnx_padding import keep_padding
 from ascend_migrate.converters.onnx_precision import lower_precision
 from ascend_migrate.converters.onnx_weights import (
     EXTRACT_FROM,
@@ -83,6 +84,7 @@ def convert(  # noqa: PLR0913 - what the graph depends on
             if inputs:
                 fix_inputs(model, inputs)
             lower_opset(model, opset)
+            keep_padding(model)
             if precision is not None:
                 notes += lower_precision(model, precision, names)
             shape_for_atc(model)

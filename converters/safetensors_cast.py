@@ -3,25 +3,28 @@
 Rounding is to nearest, ties to even, as IEEE 754 has it and as torch does it; a NaN stays one.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.converters.safetensors_layout import Stored
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 from ascend_migrate.pipeline.precision import LOWER_TYPES
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
 CASTS = LOWER_TYPES
 """What float32 tensors can be stored as."""
-
-Array = NDArray[Any]
 
 _SERIAL = 1 << 14
 """Elements that torch casts in the thread that asks: for more it wakes others, which then wait."""
@@ -48,7 +51,7 @@ class Loss:
     change: float = 0.0
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
-    def add(self, other: "Loss") -> None:
+    def add(self, other: Loss) -> None:
         """Adds what another cast has lost; from any thread."""
         with self._lock:
             self.tensors += other.tensors
@@ -79,6 +82,8 @@ def cast(tensor: Stored, dtype: str, loss: Loss) -> Stored:
 
 
 def _pieces(tensor: Stored, dtype: str, loss: Loss) -> Iterator[memoryview]:
+    import numpy as np
+
     here = Loss(tensors=1)
     source = np.dtype(np.float32)
     lowered = _engine(dtype)
@@ -111,6 +116,7 @@ def _engine(dtype: str) -> Callable[[Array], Array]:
 
 
 def _with_torch(array: Array) -> Array:
+    import numpy as np
     import torch
 
     lowered = np.empty(array.shape, np.float16)
@@ -124,12 +130,16 @@ def _with_torch(array: Array) -> Array:
 
 
 def _with_numpy(array: Array, dtype: np.dtype[Any]) -> Array:
+    import numpy as np
+
     with np.errstate(over="ignore", under="ignore"):
         return array.astype(dtype)
 
 
 def _count(before: Array, bits: NDArray[np.uint16], dtype: str, loss: Loss) -> None:
     """Adds what a piece lost; only elements out of the normal range need a closer look."""
+    import numpy as np
+
     smallest, infinite = _NORMAL[dtype]
     size = bits & 0x7FFF
     if smallest <= size.min() and size.max() < infinite:

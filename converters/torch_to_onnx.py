@@ -13,6 +13,7 @@ from ascend_migrate.converters.onnx_attention import hide_what_is_masked
 from ascend_migrate.converters.onnx_folding import fold_constants
 from ascend_migrate.converters.onnx_for_atc import shape_for_atc
 from ascend_migrate.converters.onnx_opset import lower_opset
+from ascend_migrate.converters.onnx_padding import keep_padding
 from ascend_migrate.converters.onnx_precision import lower_precision
 from ascend_migrate.converters.onnx_weights import (
     CHECKPOINT_NAME,
@@ -82,6 +83,7 @@ def convert(  # noqa: PLR0913 - what the graph depends on
         _name_dims(graph, inputs)
         fold_constants(graph)
         lower_opset(graph, opset)
+        keep_padding(graph)
         if precision is not None:
             lost += lower_precision(graph, precision, read_layout(weights) if weights else ())
         shape_for_atc(graph)
@@ -95,12 +97,15 @@ def convert(  # noqa: PLR0913 - what the graph depends on
 def _translate(program: "ExportedProgram") -> tuple["ir.Model", list[str]]:
     """Returns the graph at opset 18, and notes on state that it cannot keep."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.onnx import OnnxExporterError
 
     from ascend_migrate.converters.torch_rnn_capture import whole_recurrent_layers
 
     try:
-        with whole_recurrent_layers():
+        # Any other kernel lays its result out so that the decomposition of F.multi_head_attention
+        # drops a .contiguous() which the graph's own attention still needs before .view().
+        with whole_recurrent_layers(), sdpa_kernel(SDPBackend.MATH):
             translated = torch.onnx.export(
                 program,
                 (),

@@ -53,13 +53,15 @@ def migrate(path: Path, to: str | None, json_: bool, **options: Any) -> int:
 @shared.as_json
 def convert(path: Path, to: str, out: Path, no_digest: bool, json_: bool, **options: Any) -> int:
     """Make one form, without judging it."""
-    from ascend_migrate.flows import steps_single
-
     spec = shared.spec_from(path, None if shared.is_spec(path) else to, options)
     if Form(to) is Form.SAFETENSORS:
+        from ascend_migrate.flows import weights
+
         with durable.no_empty_folder(out), shared.transfer() as told:
-            artifact = steps_single.convert_weights(spec, out, hashed=not no_digest, told=told)
+            artifact = weights.convert(spec, out, hashed=not no_digest, told=told)
     else:
+        from ascend_migrate.flows import steps_single
+
         with durable.no_empty_folder(out), shared.progress() as show:
             artifact = steps_single.convert(spec, Form(to), out, show)
     document = {

@@ -13,7 +13,7 @@ import click
 from ascend_migrate.pipeline.precision import LOWER_TYPES
 from ascend_migrate.pipeline.printable import plain, plain_lines, readable_json
 from ascend_migrate.pipeline.records import Form
-from ascend_migrate.pipeline.spec import MigrationSpec, make_spec, read_spec
+from ascend_migrate.pipeline.spec import MigrationSpec, make_spec, plain_spec, read_spec
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -150,6 +150,9 @@ def spec_from(path: Path, to: str | None, options: Mapping[str, Any]) -> Migrati
         spec = read_spec(path)
         chosen = options.get("registry")
         return spec if chosen is None else replace(spec, registry=chosen)
+    forms = [part.strip() for part in to.split(",")] if to else _all_forms(path)
+    if not any(options.values()):
+        return plain_spec(path, forms, name=_name_of(path), base=Path.cwd())
     source: dict[str, Any] = {
         "path": str(path.absolute()),
         "drop": list(options.get("drop") or ()),
@@ -162,7 +165,7 @@ def spec_from(path: Path, to: str | None, options: Mapping[str, Any]) -> Migrati
         source["trust"] = "pickle"
     tables: dict[str, Any] = {
         "name": options.get("name") or _name_of(path),
-        "to": [part.strip() for part in to.split(",")] if to else _all_forms(path),
+        "to": forms,
         "inputs": list(options.get("inputs") or ()),
         "source": source,
         "registry": str(options.get("registry") or Path("registry")),

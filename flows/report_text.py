@@ -155,6 +155,7 @@ def _rows(judged: Verdict) -> list[list[str]]:
 
 def _worst(findings: list[Finding]) -> Finding:
     """Returns the finding that is worst: by outcome, then by how much of the limit it used."""
+
     def badness(finding: Finding) -> tuple[int, float]:
         used = 0.0
         if finding.measured is not None and finding.allowed:

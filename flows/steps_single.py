@@ -2,13 +2,14 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ascend_migrate.flows import steps
 from ascend_migrate.flows.sources import open_source
 from ascend_migrate.flows.steps import GOLDEN, PAGE, REPORT, Progress
+from ascend_migrate.flows.weights import prepare_folder
 from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.errors import SpecError
 from ascend_migrate.pipeline.evidence import read_report
@@ -23,7 +24,7 @@ _SUFFIXES = {".safetensors": Form.SAFETENSORS, ".onnx": Form.ONNX, ".mindir": Fo
 def convert(spec: MigrationSpec, form: Form, out: Path, progress: Progress) -> Artifact:
     """Makes one form in the folder ``out``, which must be new or empty."""
     wanted = with_forms(spec, [form], subject=str(spec.source))
-    _prepare_folder(out)
+    prepare_folder(out)
     with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
         work = steps.open_workspace(replace(wanted, registry=Path(scratch)), progress)
         source = open_source(work.spec)
@@ -36,44 +37,6 @@ def convert(spec: MigrationSpec, form: Form, out: Path, progress: Progress) -> A
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(artifact.root / entry.path, target)
     return replace(artifact, root=out, notes=(*source.notes, *artifact.notes))
-
-
-def convert_weights(
-    spec: MigrationSpec,
-    out: Path,
-    *,
-    hashed: bool = True,
-    told: Callable[[int, int], None] | None = None,
-) -> Artifact:
-    """Writes the safetensors form straight into the folder ``out``, file to file.
-
-    Args:
-        spec: the request; of its forms only this one is made.
-        out: new, empty, or left unfinished by the same command.
-        hashed: whether the files are hashed on the way.
-        told: is told how many bytes are written, and how many there will be.
-    """
-    from ascend_migrate.converters import checkpoint_to_safetensors
-    from ascend_migrate.converters.safetensors_writer import UNFINISHED
-
-    wanted = with_forms(spec, [Form.SAFETENSORS], subject=str(spec.source))
-    if not any(out.glob(f"{UNFINISHED}*")):
-        _prepare_folder(out)
-    source = open_source(wanted)
-    weights = source.weights
-    if weights is None:
-        raise TypeError("a graph was refused above")
-    # The source's own digest would take longer than the conversion, and is asked for by none.
-    artifact = checkpoint_to_safetensors.convert(
-        weights,
-        out,
-        limit=wanted.max_shard_size,
-        dtype=wanted.store_as,
-        parent="",
-        hashed=hashed,
-        told=told,
-    )
-    return replace(artifact, notes=(*source.notes, *artifact.notes))
 
 
 def capture(spec: MigrationSpec, out: Path, progress: Progress) -> list[str]:
@@ -90,7 +53,7 @@ def validate(
 ) -> Verdict:
     """Judges the file ``artifact`` against a golden file or the original of a specification."""
     if out is not None:
-        _prepare_folder(out)
+        prepare_folder(out)
     with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
         judged = _validate(artifact, against, Path(scratch), progress)
     if out is not None:
@@ -176,10 +139,3 @@ def artifact_at(path: Path) -> Artifact:
 
         names += files_beside(path)
     return Artifact.of(form, path.parent, names, parent="")
-
-
-def _prepare_folder(out: Path) -> None:
-    """Makes the folder, before any work is done that would have nowhere to go."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SpecError(str(out), ["exists and is not an empty folder; choose another"])
-    durable.make_folder(out.absolute())

@@ -7,15 +7,14 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from typing import Any
 
 from ascend_migrate.pipeline.errors import SpecError
 from ascend_migrate.pipeline.inputs import InputSpec, parse_inputs
-from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUT, GIB, Limits
+from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import GRAPH_FORMS, Form
+from ascend_migrate.pipeline.reference import check_name
 from ascend_migrate.pipeline.renames import Rename, rename_faults
 from ascend_migrate.pipeline.sizes import parse_size
 
@@ -103,74 +102,6 @@ class MigrationSpec:
         return self.source.suffix == ".onnx"
 
 
-# The length is the registry's limit: better said here than after all the work.
-_Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$")]
-_Target = Annotated[str, StringConstraints(pattern=r"^[\w.]+:[\w.]+$")]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Source(_Table):
-    path: str
-    key: str | None = None
-    drop: list[str] = []
-    rename: dict[str, str] = {}
-    unpack: list[Literal["sparse", "quantized", "fp8_blocks"]] = []
-    trust: Literal["pickle"] | None = None
-    allow_missing: list[str] = []
-    allow_unexpected: list[str] = []
-
-
-class _Model(_Table):
-    callable: _Target
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-
-
-class _Onnx(_Table):
-    opset: int = Field(default=DEFAULT_OPSET, ge=17, le=17)
-
-
-class _Precision(_Table):
-    type: Literal["float16", "bfloat16"]
-    keep_float32: list[str] = []
-
-
-class _Validation(_Table):
-    cases: int = Field(default=DEFAULT_CASES, ge=1, le=1000)
-    seed: int = Field(default=0, ge=0)
-    samples: list[str] = []
-    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, strict=False)
-    memory: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=False)
-    threads: int | None = Field(default=None, ge=1, le=1024)
-
-    def limits(self) -> Limits:
-        memory = None if self.memory is None else int(self.memory * GIB)
-        return Limits(self.timeout, memory, self.threads)
-
-    waive_kernels: list[str] = []
-
-
-class _Safetensors(_Table):
-    max_shard_size: str | None = None
-    store_as: Literal["float16", "bfloat16"] | None = None
-
-
-class _File(_Table):
-    name: _Name
-    to: list[str] = Field(min_length=1)
-    inputs: list[str] = []
-    registry: str = "registry"
-    source: _Source
-    model: _Model | None = None
-    onnx: _Onnx = _Onnx()
-    precision: _Precision | None = None
-    safetensors: _Safetensors = _Safetensors()
-    validation: _Validation = _Validation()
-
-
 def read_spec(path: Path) -> MigrationSpec:
     """Reads a specification file; paths in it are relative to its folder.
 
@@ -198,11 +129,13 @@ def make_spec(data: Mapping[str, Any], *, subject: str, base: Path) -> Migration
     Raises:
         SpecError: lists every fault.
     """
+    # pydantic takes longer to start than a small checkpoint takes to be converted.
+    from ascend_migrate.pipeline.spec_tables import FaultyTablesError, tables
+
     try:
-        file = _File.model_validate(dict(data))
-    except ValidationError as error:
-        faults = [_fault(item) for item in error.errors()]
-        raise SpecError(subject, faults + _other_faults(data, base)) from error
+        file = tables(data)
+    except FaultyTablesError as error:
+        raise SpecError(subject, error.faults + _other_faults(data, base)) from error
     inputs, _ = parse_inputs(file.inputs)
     faults = _other_faults(data, base)
     if faults:
@@ -227,7 +160,7 @@ def make_spec(data: Mapping[str, Any], *, subject: str, base: Path) -> Migration
         allow_missing=tuple(file.source.allow_missing),
         allow_unexpected=tuple(file.source.allow_unexpected),
         opset=file.onnx.opset,
-        precision=_policy(file.precision),
+        precision=file.precision.policy() if file.precision else None,
         cases=file.validation.cases,
         seed=file.validation.seed,
         limits=file.validation.limits(),
@@ -235,6 +168,31 @@ def make_spec(data: Mapping[str, Any], *, subject: str, base: Path) -> Migration
         store_as=file.safetensors.store_as,
         max_shard_size=parse_size(limit) if (limit := file.safetensors.max_shard_size) else None,
         registry=_located(base, file.registry),
+    )
+
+
+def plain_spec(source: Path, forms: Collection[str], *, name: str, base: Path) -> MigrationSpec:
+    """Returns the request to take a source as it is; what `make_spec` makes of nothing else.
+
+    Args:
+        source: an existing file or folder.
+        forms: to publish.
+        name: in the registry.
+        base: folder that relative paths start from.
+
+    Raises:
+        SpecError: lists every fault.
+    """
+    faults = _other_faults({"to": list(forms), "source": {"path": str(source)}}, base)
+    if faults:
+        raise SpecError(str(source), faults)
+    return MigrationSpec(
+        name=check_name(name),
+        source=_located(base, str(source)),
+        to=tuple(form for form in Form if form in forms),
+        model=None,
+        inputs=(),
+        registry=_located(base, "registry"),
     )
 
 
@@ -257,10 +215,6 @@ def with_forms(spec: MigrationSpec, forms: Collection[Form], *, subject: str) ->
     return replace(spec, to=tuple(form for form in Form if form in forms))
 
 
-def _policy(table: _Precision | None) -> Precision | None:
-    return None if table is None else Precision(table.type, tuple(table.keep_float32))
-
-
 def _precision_faults(forms: Collection[str], dtype: Any) -> list[str]:
     """A policy needs a graph to lower, and a runtime that can judge what it makes."""
     if not GRAPH_FORMS.intersection(forms):
@@ -277,22 +231,6 @@ def _located(base: Path, text: str) -> Path:
     """Returns the path without ``..``; a link keeps its own name, which says what it is."""
     path = base / text
     return path.resolve() if path.name == ".." else path.parent.resolve() / path.name
-
-
-def _fault(item: Any) -> str:
-    """Says one pydantic fault in our words: key first."""
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"{key}: no such key"
-    if item["type"] == "missing":
-        return f"{key}: is required"
-    if item["type"] == "string_pattern_mismatch":
-        wanted = {
-            "name": "lower-case letters, digits and single . _ - between them",
-            "callable": "MODULE:CALLABLE",
-        }[str(item["loc"][-1])]
-        return f"{key}: {item['input']!r} is not {wanted}"
-    return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}"
 
 
 def _other_faults(data: Mapping[str, Any], base: Path) -> list[str]:

@@ -81,7 +81,7 @@ class Weight:
         dtype: our spelling of the element type.
         shape: sizes.
         digest: of its contiguous little-endian bytes.
-        used: whether a call of the original reads it.
+        used: whether what a call of the original returns depends on it.
         nan: whether it holds NaN.
         cast: what the policy of a lower precision makes of it; None where it lowers nothing.
     """

@@ -52,7 +52,7 @@ class Original(ABC):
 
     @abstractmethod
     def weights(self, feeds: Feeds, precision: Precision | None = None) -> Mapping[str, Weight]:
-        """Returns every tensor of the source, and whether a call with ``feeds`` reads it.
+        """Returns every tensor of the source, and whether a call with ``feeds`` depends on it.
 
         Args:
             feeds: one array for each input.

@@ -1,9 +1,9 @@
 """The original model in PyTorch, built anew: in its own precision, or widened to float64."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators.cases import Array, Feeds, widened_array
 from ascend_migrate.validators.ledger import Weight, weights_of_checkpoint
 from ascend_migrate.validators.original import Original, Outputs, Session
+from ascend_migrate.validators.torch_reads import recorded_reads
 
 if TYPE_CHECKING:
     import torch
@@ -68,16 +69,18 @@ class TorchOriginal(Original):
         return call
 
     def weights(self, feeds: Feeds, precision: Precision | None = None) -> Mapping[str, Weight]:
-        """Returns every tensor of the checkpoint, and whether a call reads it."""
+        """Returns every tensor of the checkpoint, and whether a call's results depend on it."""
         model = self._build()
         state = model.state_dict(keep_vars=True)
-        with _recorded_storages() as touched:
-            _call(model, feeds)
+        places = {name: tensor.untyped_storage().data_ptr() for name, tensor in state.items()}
+        with recorded_reads() as reads:
+            results = _results(model, feeds)
+        reached = reads.reached(results.values(), places.values())
         prefix = common_prefix(state)
         used = {
             spelling
-            for name, tensor in state.items()
-            if tensor.untyped_storage().data_ptr() in touched
+            for name, place in places.items()
+            if place in reached
             for spelling in (name, name.removeprefix(prefix))
         }
         return weights_of_checkpoint(self._checkpoint, used, precision)
@@ -94,6 +97,10 @@ class TorchOriginal(Original):
 
 
 def _call(model: "torch.nn.Module", feeds: Feeds) -> Outputs:
+    return {name: to_numpy(tensor) for name, tensor in _results(model, feeds).items()}
+
+
+def _results(model: "torch.nn.Module", feeds: Feeds) -> Mapping[str, "torch.Tensor"]:
     import torch
 
     tensors = {name: to_torch(array) for name, array in feeds.items()}
@@ -110,7 +117,7 @@ def _call(model: "torch.nn.Module", feeds: Feeds) -> Outputs:
                 f"{type(model).__name__} fails on inputs of the declared sizes and values "
                 f"({type(error).__name__}: {reason}); narrow the ranges of the inputs"
             ) from error
-    return {name: to_numpy(tensor) for name, tensor in named_outputs(result, feeds).items()}
+    return named_outputs(result, feeds)
 
 
 def to_torch(array: Array) -> "torch.Tensor":
@@ -133,25 +140,3 @@ def to_numpy(tensor: "torch.Tensor") -> Array:
         return bits.view(numpy_dtype("bfloat16"))
     found: Array = plain.numpy()
     return found
-
-
-@contextmanager
-def _recorded_storages() -> Iterator[set[int]]:
-    """Collects the address of every storage that an operator reads while it is open."""
-    import torch
-    from torch.utils import _pytree as pytree
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    touched: set[int] = set()
-
-    class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch is untyped here
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            for leaf in pytree.tree_leaves((args, kwargs)):
-                if isinstance(leaf, torch.Tensor):
-                    touched.add(leaf.untyped_storage().data_ptr())
-            return func(*args, **(kwargs or {}))
-
-    with Recorder():  # type: ignore[no-untyped-call]
-        yield touched

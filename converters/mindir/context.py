@@ -254,6 +254,11 @@ class Context:
             # BroadcastTo has no bool kernel on the CPU.
             wide = self.expand(self.cast(value, "int32"), target)
             return self.cast(wide, "bool")
+        computed = any(isinstance(item, Scalar) and item.symbol is None for item in target)
+        if computed and all(size == 1 for size in value.sizes):
+            # BroadcastTo refuses a size that turns out as 0; Tile repeats no times as well.
+            one = self.reshape(value, (1,) * len(target))
+            return self.emit("Tile", one, tuple(target), dtype=value.dtype, shape=shape)
         return self.emit("BroadcastTo", value, tuple(target), dtype=value.dtype, shape=shape)
 
     def squeeze(self, value: Value, axes: Sequence[int]) -> Value:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.contents import Storage, checked
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
-from ascend_migrate.pipeline.checkpoint.mapped import PIECE, forget, pieces
+from ascend_migrate.pipeline.checkpoint.mapped import PIECE, forget, peek, pieces
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 """PKWARE APPNOTE 4.3.7."""
@@ -30,9 +30,6 @@ _MAX_RATIO = 1032
 
 _MAX_INFLATED = 1 << 34
 """Bytes of one deflated record, which must fit into memory: 16 GiB."""
-
-_KEPT = 256
-"""Local headers that are looked at before the pages around them, 64 KiB each, are given back."""
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 """Flag bits 0, 6 and 13: three kinds of encryption, APPNOTE 4.4.4."""
@@ -75,10 +72,9 @@ def open_archive(data: memoryview) -> Archive:
     spans = []
     records = {}
     heads = {}
-    for number, entry in enumerate(entries):
+    forget(data)
+    for entry in entries:
         _check_entry(entry)
-        if number % _KEPT == 0:
-            forget(data)
         start = _data_offset(data, entry)
         spans.append((entry.header_offset, start + entry.compress_size, entry.filename))
         record = data[start : start + entry.compress_size]
@@ -164,17 +160,18 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
 
 
 def _data_offset(data: memoryview, entry: zipfile.ZipInfo) -> int:
-    header = data[entry.header_offset : entry.header_offset + _LOCAL_HEADER.size]
-    fields = _LOCAL_HEADER.unpack(header)
+    spellings = _spellings(entry.filename)
+    start = _LOCAL_HEADER.size
+    header = peek(data, entry.header_offset, start + max(map(len, spellings)))
+    fields = _LOCAL_HEADER.unpack_from(header)
     flags, method, name_length, extra_length = fields[2], fields[3], fields[9], fields[10]
-    start = entry.header_offset + _LOCAL_HEADER.size
-    name = bytes(data[start : start + name_length])
+    name = header[start : start + name_length]
     # The readers of other programs believe this header, not the one at the end of the file.
-    if fields[0] != b"PK\3\4" or name not in _spellings(entry.filename):
+    if fields[0] != b"PK\3\4" or len(name) != name_length or name not in spellings:
         raise FormatError(f"entry {shown(entry.filename)} has two names; refused")
     if flags & _ENCRYPTED or method != entry.compress_type:
         raise FormatError(f"entry {shown(entry.filename)} is described in two ways; refused")
-    offset: int = start + name_length + extra_length
+    offset: int = entry.header_offset + start + name_length + extra_length
     if offset + entry.compress_size > len(data):
         raise FormatError(f"entry {shown(entry.filename)} reaches past the end of the file")
     return offset

@@ -1,13 +1,13 @@
 """An opened checkpoint: tensors by name, none of them read before it is asked for."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from ascend_migrate.pipeline.checkpoint import state_dict
 from ascend_migrate.pipeline.checkpoint.contents import Contents
@@ -16,12 +16,15 @@ from ascend_migrate.pipeline.checkpoint.formats import open_contents
 from ascend_migrate.pipeline.checkpoint.mapped import PrivateMaps, file_state
 from ascend_migrate.pipeline.checkpoint.packed import unpack_tensors
 from ascend_migrate.pipeline.checkpoint.streams import stream_view
-from ascend_migrate.pipeline.checkpoint.trusted import open_trusted
 from ascend_migrate.pipeline.checkpoint.views import View, check_view, extent, materialise
 from ascend_migrate.pipeline.digest import file_digest, json_digest
 from ascend_migrate.pipeline.dtypes import BY_NAME
 from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.renames import Rename
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +185,20 @@ def open_checkpoint(
     except SourceError:
         if trust_pickle is None or path.is_dir():
             raise
-        contents = open_trusted(path, trust_pickle)
+        contents = _trusted(path, trust_pickle)
     with named(path, contents.format):
         try:
             return select(path, contents, key, drop, rename, unpack)
         except state_dict.ObjectsError:
             if trust_pickle is None or path.is_dir():
                 raise
-            trusted = open_trusted(path, trust_pickle)
-            return select(path, trusted, key, drop, rename, unpack)
+            return select(path, _trusted(path, trust_pickle), key, drop, rename, unpack)
+
+
+def _trusted(path: Path, search: Path) -> Contents:
+    from ascend_migrate.pipeline.checkpoint.trusted import open_trusted
+
+    return open_trusted(path, search)
 
 
 def select(
@@ -248,7 +256,8 @@ def _overlap_notes(views: Mapping[str, View]) -> list[str]:
             spans.setdefault(view.storage, {}).setdefault(view, name)
     notes = []
     for held in spans.values():
-        ordered = sorted(held, key=extent)
+        # Most storages hold one tensor, and there are thousands of them.
+        ordered = sorted(held, key=extent) if len(held) > 1 else ()
         notes += [
             f"{shown(held[a])} and {shown(held[b])} may overlap in one storage; each is copied"
             for a, b in pairwise(ordered)

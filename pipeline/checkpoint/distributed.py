@@ -5,16 +5,15 @@ It says which file holds which part of which tensor, and each part is a small ``
 of its own. Layout: torch/distributed/checkpoint (metadata.py, filesystem.py).
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.checkpoint.archive import open_archive
 from ascend_migrate.pipeline.checkpoint.boxes import Box, check_cover
@@ -36,6 +35,10 @@ from ascend_migrate.pipeline.checkpoint.views import (
     narrowed,
 )
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 METADATA = ".metadata"
 
@@ -208,6 +211,8 @@ def _place(root: dict[Any, Any], path: Sequence[Any], value: Any) -> None:
 
 
 def _assembled(view: View, parts: Sequence[_Part]) -> memoryview:
+    import numpy as np
+
     if len(parts) == 1:
         return _raw(view, parts[0])
     whole = np.empty(view.shape, numpy_dtype(view.dtype))
@@ -217,6 +222,8 @@ def _assembled(view: View, parts: Sequence[_Part]) -> memoryview:
 
 
 def _raw(view: View, part: _Part) -> memoryview:
+    import numpy as np
+
     with named(part.path, "torch-dcp"):
         inner, held = _open(view, part)
         storage = held.storage(inner.storage)
@@ -256,6 +263,8 @@ def _streamed(view: View, parts: Sequence[_Part]) -> Iterator[memoryview]:
 
 def _woven(view: View, parts: Sequence[_Part]) -> Iterator[memoryview]:
     """Yields a tensor that was cut across its rows, some rows at a time."""
+    import numpy as np
+
     opened = []
     for part in parts:
         with named(part.path, "torch-dcp"):

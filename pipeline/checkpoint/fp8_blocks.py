@@ -5,20 +5,23 @@ each block of 128 x 128. The weight is their product, computed in float32, round
 https://huggingface.co/deepseek-ai/DeepSeek-V3, inference/fp8_cast_bf16.py.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.streams import stream_view
 from ascend_migrate.pipeline.checkpoint.views import View, contiguous, materialise
 from ascend_migrate.pipeline.dtypes import numpy_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BLOCK = 128
 """Rows, and columns, that share a scale."""
@@ -100,6 +103,8 @@ def dequantised(
         scales: float32, as `scales_shape`.
         columns: elements of a row.
     """
+    import numpy as np
+
     row = 0
     for block in _stripes(codes, columns):
         factors = np.repeat(scales[row // BLOCK], BLOCK)[:columns]
@@ -112,6 +117,8 @@ def dequantised(
 
 def _stripes(pieces: Iterable[memoryview], columns: int) -> Iterator[NDArray[np.uint8]]:
     """Regroups bytes into whole rows, as many at a time as lie in one piece and one block."""
+    import numpy as np
+
     rest = bytearray()
     row = 0
     for piece in pieces:
@@ -131,6 +138,8 @@ def _stripes(pieces: Iterable[memoryview], columns: int) -> Iterator[NDArray[np.
 
 @cache
 def _numbers() -> NDArray[Any]:
+    import numpy as np
+
     codes = np.arange(256, dtype=np.uint8)
     numbers: NDArray[Any] = codes.view(numpy_dtype("float8_e4m3fn")).astype(np.float32)
     return numbers

@@ -4,14 +4,18 @@ Reference: ``dequantize_row_*`` and the block structures of ggml (ggml-quants.c,
 products are float32 and in the reference's order, so that the results are equal to the bit.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Blocks = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+    Blocks = NDArray[np.uint8]
+    Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +37,20 @@ class BlockType:
 
 def _half(blocks: Blocks, at: int) -> Floats:
     """Returns the float16 at byte ``at`` of each block, as a column."""
+    import numpy as np
+
     return np.ascontiguousarray(blocks[:, at : at + 2]).view(np.float16).astype(np.float32)
 
 
 def _q8_0(blocks: Blocks) -> Floats:
+    import numpy as np
+
     return np.ascontiguousarray(blocks[:, 2:]).view(np.int8).astype(np.float32) * _half(blocks, 0)
 
 
 def _q4_0(blocks: Blocks) -> Floats:
+    import numpy as np
+
     packed = blocks[:, 2:]
     numbers = np.concatenate([packed & 15, packed >> 4], axis=1).astype(np.int8) - np.int8(8)
     return numbers.astype(np.float32) * _half(blocks, 0)
@@ -48,6 +58,8 @@ def _q4_0(blocks: Blocks) -> Floats:
 
 def _q4_k(blocks: Blocks) -> Floats:
     """256 numbers in 8 groups, each with a 6-bit scale and a 6-bit minimum."""
+    import numpy as np
+
     packed = blocks[:, 4:16]
     low, middle, high = packed[:, 0:4], packed[:, 4:8], packed[:, 8:12]
     scales = np.concatenate([low & 63, (high & 15) | ((low >> 6) << 4)], axis=1)
@@ -61,6 +73,8 @@ def _q4_k(blocks: Blocks) -> Floats:
 
 def _q6_k(blocks: Blocks) -> Floats:
     """256 numbers in 16 groups, each with an 8-bit scale; 4 low bits and 2 high bits apart."""
+    import numpy as np
+
     packed = blocks[:, :128].reshape(-1, 2, 1, 64)
     low = np.concatenate([packed & 15, packed >> 4], axis=2).reshape(-1, 2, 4, 32)
     upper = blocks[:, 128:192].reshape(-1, 2, 1, 32)
@@ -86,6 +100,8 @@ _STEP = 4096
 
 def decode(kind: BlockType, data: memoryview) -> memoryview:
     """Returns the float32 numbers that the blocks in ``data`` stand for."""
+    import numpy as np
+
     blocks = np.frombuffer(data, np.uint8).reshape(-1, kind.nbytes)
     out = np.empty((len(blocks), kind.elements), np.float32)
     with np.errstate(all="ignore"):  # a scale may be Inf or NaN, as in the reference

@@ -3,12 +3,12 @@
 Format: numpy/lib/format.py. Arrays of Python objects are pickles and are never opened.
 """
 
+from __future__ import annotations
+
 import tokenize
 import warnings
 from io import BytesIO
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.checkpoint.archive import Archive
 from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
@@ -16,6 +16,9 @@ from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.formats import archive_reader
 from ascend_migrate.pipeline.checkpoint.views import Unsupported, View, contiguous
 from ascend_migrate.pipeline.dtypes import BY_NAME
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _MAGIC = b"\x93NUMPY"
 _SUFFIX = ".npy"
@@ -55,6 +58,8 @@ def read(archive: Archive) -> Contents:
 
 
 def _header(name: str, head: bytes) -> tuple[int, tuple[int, ...], bool, np.dtype[Any]]:
+    import numpy as np
+
     stream = BytesIO(head)
     version = np.lib.format.read_magic(stream)
     readers = {
@@ -88,6 +93,8 @@ def _array(
 
 def _body(record: Storage, start: int, dtype: np.dtype[Any]) -> Any:
     def load() -> memoryview:
+        import numpy as np
+
         data = record.load()[start:]
         if dtype.isnative:
             return data

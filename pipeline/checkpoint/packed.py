@@ -8,10 +8,7 @@ except blocks of 8-bit floats, which are two plain tensors.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
@@ -24,10 +21,13 @@ from ascend_migrate.pipeline.checkpoint.views import (
     materialise,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 KINDS = ("sparse", "quantized", "fp8_blocks")
 """What ``unpack`` may name."""
 
-Make = Callable[[Sequence[NDArray[Any]]], NDArray[Any]]
+Make = Callable[[Sequence["NDArray[Any]"]], "NDArray[Any]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +109,7 @@ def _unpacked(name: str, value: Packed, contents: Contents) -> tuple[View, Stora
 
 
 def _load(value: Packed, source: Contents) -> memoryview:
+    import numpy as np
+
     arrays = [materialise(part, source.storage(part.storage)) for part in value.parts]
     return value.make(arrays).reshape(-1).view(np.uint8).data

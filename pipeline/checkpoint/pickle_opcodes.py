@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
-_CODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
-_BARE = {code: opcode.name for code, opcode in _CODES.items() if opcode.arg is None}
 _NUMBERS = {"BININT": 4, "BININT1": 1, "BININT2": 2, "BINPUT": 1, "LONG_BINPUT": 4}
 _NUMBERS |= {"BINGET": 1, "LONG_BINGET": 4}
 _TEXTS = {"SHORT_BINUNICODE": 1, "BINUNICODE": 4}
-_WIDTHS = {
-    code: (opcode.name, width, opcode.name in _TEXTS, opcode.name == "BININT")
-    for code, opcode in _CODES.items()
-    if (width := (_NUMBERS | _TEXTS).get(opcode.name))
+_FAMILIAR = {
+    ord(opcode.code): (opcode.name, width, opcode.name in _TEXTS, opcode.name == "BININT")
+    for opcode in pickletools.opcodes
+    if (width := (_NUMBERS | _TEXTS).get(opcode.name, 0)) or opcode.arg is None
 }
 """By opcode: its name, the bytes of its number, whether that is the length of a text, the sign."""
 
@@ -29,25 +27,29 @@ def opcodes(stream: BytesIO) -> Iterator[tuple[str, Any]]:
         ValueError: the program is cut off, or has an opcode that does not exist.
     """
     data, at, name = stream.getvalue(), stream.tell(), ""
+    size = len(data)
     while name != "STOP":
-        code = data[at] if at < len(data) else -1
+        familiar = _FAMILIAR.get(data[at]) if at < size else None
         arg: Any = None
-        if code in _WIDTHS:
-            name, width, text, signed = _WIDTHS[code]
-            start = at + 1 + width
-            arg = int.from_bytes(data[at + 1 : start], "little", signed=signed)
-            at = start + arg if text else start
-            if at > len(data):
-                raise ValueError(f"its pickle ends inside {name}")
-            if text:
-                arg = data[start:at].decode("utf-8", "surrogatepass")
-        elif code in _BARE:
-            name = _BARE[code]
-            at += 1
-        else:
+        if familiar is None:
             stream.seek(at)
             opcode, arg, _ = next(pickletools.genops(stream))
             name, at = opcode.name, stream.tell()
+        else:
+            name, width, text, signed = familiar
+            start = at + 1 + width
+            if start > size:
+                raise ValueError(f"its pickle ends inside {name}")
+            if width == 1:
+                arg = data[at + 1]
+            elif width:
+                arg = int.from_bytes(data[at + 1 : start], "little", signed=signed)
+            at = start
+            if text:
+                at += arg
+                if at > size:
+                    raise ValueError(f"its pickle ends inside {name}")
+                arg = data[start:at].decode("utf-8", "surrogatepass")
         if name == "STOP":
             stream.seek(at)
         yield name, arg

@@ -53,34 +53,35 @@ class Machine:
             FormatError: too long, or an opcode that no checkpoint has.
             ValueError, LookupError, TypeError: damaged.
         """
-        self._stack, self._memo = [], {}
+        stack: list[Any] = []
+        memo: dict[int, Any] = {}
+        self._stack, self._memo = stack, memo
         for count, (name, arg) in enumerate(opcodes(stream)):
             if count > _MAX_OPCODES:
                 raise FormatError(f"its pickle has more than {_MAX_OPCODES} opcodes; refused")
-            if name == "STOP":
-                break
-            self._step(name, arg)
+            # Most opcodes are one of these three kinds, and calling something costs more than them.
+            if name in _PUT:
+                memo[arg] = stack[-1]
+            elif name in _GET:
+                stack.append(memo[arg])
+            elif name in _PUSH:
+                stack.append(arg)
+            elif name in _BUILD:
+                _BUILD[name](self)
+            elif name != "STOP":
+                self._other(name, arg)
         if len(self._stack) != 1 or self._stack[0] is _MARK:
             raise FormatError("its pickle ends with a stack that is not one value; damaged")
         return self._stack[0]
 
-    def _step(self, name: str, arg: Any) -> None:
-        stack = self._stack
-        if name in _PUSH:
-            stack.append(arg)
-        elif name in _BUILD:
-            _BUILD[name](self)
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            self._memo[arg] = stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(self._memo[arg])
-        elif name in ("GLOBAL", "INST"):
+    def _other(self, name: str, arg: Any) -> None:
+        if name in ("GLOBAL", "INST"):
             module, _, attribute = arg.partition(" ")
             if name == "INST":
                 self._items()
-                stack.append(self._called(self._named(module, attribute)))
+                self._stack.append(self._called(self._named(module, attribute)))
             else:
-                stack.append(self._named(module, attribute))
+                self._stack.append(self._named(module, attribute))
         elif name == "PROTO":
             if arg > pickle.HIGHEST_PROTOCOL:
                 raise FormatError(f"its pickle is of the unknown protocol {arg}; damaged")
@@ -130,7 +131,10 @@ class Machine:
         self._stack.append(make(self._items()))
 
     def _tuple(self, count: int) -> None:
-        self._stack.append(tuple(reversed([self._pop() for _ in range(count)])))
+        items = self._stack[-count:]
+        if len(items) < count or _MARK in items:
+            raise IndexError("a mark, or nothing, where a value belongs")
+        self._stack[-count:] = [tuple(items)]
 
     def _extend(self, items: list[Any]) -> None:
         target = self._stack[-1]
@@ -238,6 +242,8 @@ _OWN_LIBRARY = sys.stdlib_module_names | {"__builtin__", "posix", "nt", "pip"}
 """Packages that are on every computer, so that a hostile file can count on them."""
 
 _KEYS = (str, int, float, bytes, Inert)
+_PUT = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
+_GET = frozenset(("GET", "BINGET", "LONG_BINGET"))
 _PUSH = frozenset(
     (
         "INT",

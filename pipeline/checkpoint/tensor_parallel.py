@@ -12,8 +12,6 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from ascend_migrate.pipeline.checkpoint.contents import Contents, Storage
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.streams import stream_view
@@ -185,6 +183,8 @@ def _in_order(parts: Sequence[View], source: Contents) -> Iterator[memoryview]:
 
 def _woven(shards: Sequence[View], source: Contents) -> Iterator[memoryview]:
     """Yields some whole rows at a time, each made of the ranks' parts of it."""
+    import numpy as np
+
     rows = shards[0].shape[0]
     step = max(1, _PIECE * rows // max(1, sum(shard.nbytes for shard in shards)))
     for at in range(0, rows, step):
@@ -203,6 +203,8 @@ def _loaded(size: int, stream: Callable[[], Iterator[memoryview]]) -> memoryview
 
 
 def _same(shards: Sequence[View], source: Contents) -> memoryview:
+    import numpy as np
+
     first, *others = (
         materialise(shard, source.storage(shard.storage)).reshape(-1).view(np.uint8)
         for shard in shards

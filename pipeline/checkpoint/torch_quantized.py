@@ -5,16 +5,18 @@ equal to the bit: per tensor ``float32(q - zero) * float32(scale)``; per channel
 float32 and the product in float64; with float parameters all in float32.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.packed import Packed
 from ascend_migrate.pipeline.checkpoint.views import Unsupported, View
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 QUANTIZED = {
     "QInt8Storage": "int8",
@@ -76,16 +78,22 @@ def _packed(parts: tuple[View, ...], make: Any) -> Packed:
 
 def _per_tensor(scale: float, zero: int, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     # In 32 bits, which wrap, as torch's own integers do.
+    import numpy as np
+
     return (parts[0].astype(np.int32) - np.int32(zero)).astype(np.float32) * np.float32(scale)
 
 
 def _per_channel(axis: int, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    import numpy as np
+
     values, scales, zeros = _along(axis, parts)
     difference = values.astype(np.float32) - zeros.astype(np.float32)
     return (difference.astype(np.float64) * scales.astype(np.float64)).astype(np.float32)
 
 
 def _with_float_zeros(axis: int, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    import numpy as np
+
     values, scales, zeros = _along(axis, parts)
     difference = values.astype(np.float32) - zeros.astype(np.float32)
     return difference * scales.astype(np.float32)

@@ -6,16 +6,18 @@ check the indices of a file: one that is out of range is lost without a word; he
 Layouts: torch/_utils.py (``_rebuild_sparse_tensor``) and the documentation of ``torch.sparse``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.packed import Packed
 from ascend_migrate.pipeline.checkpoint.views import Unsupported, View, contiguous
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _REASON = (
     "is a sparse tensor, and no form has a place for one; --unpack sparse makes it dense, or save "
@@ -60,6 +62,8 @@ def rebuild(args: tuple[Any, ...]) -> Packed | Unsupported:
 
 
 def _coo(size: tuple[int, ...], parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    import numpy as np
+
     indices, values = parts
     count = len(indices)
     if indices.ndim != 2 or count > len(size) or values.shape != (indices.shape[1], *size[count:]):  # noqa: PLR2004
@@ -75,6 +79,8 @@ def _coo(size: tuple[int, ...], parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 def _compressed(layout: str, size: tuple[int, ...], parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """CSR, CSC, BSR, BSC; any number of batch axes in front, of dense axes behind."""
+    import numpy as np
+
     compressed, plain, values = parts
     batch = compressed.ndim - 1
     block = values.shape[batch + 1 : batch + 3] if layout[0] == "b" else (1, 1)

@@ -1,15 +1,19 @@
 """Strided views of storages: described, checked against the storage, and turned into arrays."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from ascend_migrate.pipeline.checkpoint.faults import FormatError
 from ascend_migrate.pipeline.checkpoint.mapped import forget
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MAX_RANK = 64
 """NumPy and torch hold at most 64 dimensions."""
@@ -137,6 +141,8 @@ def gathered(view: View, storage: memoryview) -> Iterator[memoryview]:
     Raises:
         FormatError: a bool that is neither 0 nor 1.
     """
+    import numpy as np
+
     if view.nbytes <= _GATHERED or not view.shape:
         yield materialise(view, storage).reshape(-1).view(np.uint8).data
         forget(storage)
@@ -166,6 +172,8 @@ def materialise(view: View, storage: memoryview) -> NDArray[np.generic]:
     Raises:
         FormatError: a bool that is neither 0 nor 1.
     """
+    import numpy as np
+
     dtype = numpy_dtype(view.dtype)
     if 0 in view.shape:
         empty = np.empty(view.shape, dtype)

@@ -25,7 +25,10 @@ whose core is frozen in tests/conformance/core.txt, these are the suites
   or, in the category *sequence*, the tensors of a sequence were given and returned one by one.
 - *vacuous*: no primitive computes the answer, as where only a static size is asked for; no pass.
   Copying counts as computing: where an output is an input, Identity makes it.
-- *refused*: MindSpore's CPU has no kernel of that element type; what Ascend has was not tried.
+- *refused*: MindSpore's CPU refuses to run it; what Ascend has was not tried.
+
+bfloat16 is run as the judge runs it: where MindSpore's CPU lacks a kernel, by the float32 twin of
+validators/mindir_twin.py, which rounds every result to bfloat16 at once.
 """
 
 

@@ -17,6 +17,7 @@ ONNX_1_23 = pytest.mark.skipif(
 BARS = {
     "core": 0.95,
     "int8": 0.75,
+    "bfloat16": 0.75,
     "control": 0.75,
     "sequence": 0.75,
     "pytorch-operator": 1,

@@ -317,6 +317,19 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
     assert loaded.stderr.strip() == "set()"
 
 
+def test_weights_are_converted_without_anything_heavy(in_home: Home, tmp_path: Path) -> None:
+    heavy = {"torch", "numpy", "ml_dtypes", "pydantic", "google.protobuf", "rich", "prefect"}
+    arguments = ["convert", "toy.pt", "--to", "safetensors", "-o", str(tmp_path / "weights")]
+    code = (
+        f"import sys; from ascend_migrate.flows import cli; code = cli.run({arguments!r}); "
+        f"print(code, {heavy!r} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "0 set()"
+
+
 def test_every_command_is_listed_in_full_and_explains_itself(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

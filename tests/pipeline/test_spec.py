@@ -8,7 +8,7 @@ import pytest
 from ascend_migrate.pipeline.errors import ExitCode, SpecError
 from ascend_migrate.pipeline.limits import Limits
 from ascend_migrate.pipeline.records import Form
-from ascend_migrate.pipeline.spec import make_spec, read_spec, with_forms
+from ascend_migrate.pipeline.spec import make_spec, plain_spec, read_spec, with_forms
 
 GOOD = """
 name = "toy"
@@ -162,3 +162,25 @@ def test_a_graph_as_source_needs_no_code(folder: Path) -> None:
     tables["model"] = {"callable": "a:b"}
     with pytest.raises(SpecError, match="an ONNX source needs no model"):
         make_spec(tables, subject="it", base=folder)
+
+
+@pytest.mark.parametrize("forms", [["safetensors"], ["safetensors", "safetensors"]])
+def test_a_plain_request_is_the_one_that_its_tables_make(folder: Path, forms: list[str]) -> None:
+    tables = {"name": "toy", "to": forms, "source": {"path": "model.pt"}}
+    plain = plain_spec(Path("model.pt"), forms, name="toy", base=folder)
+    assert plain == make_spec(tables, subject="it", base=folder)
+
+
+@pytest.mark.parametrize("forms", [["onnx"], ["om"], ["safetensors", "mindir"]])
+def test_a_plain_request_has_the_faults_of_its_tables(folder: Path, forms: list[str]) -> None:
+    tables = {"name": "toy", "to": forms, "source": {"path": "model.pt"}}
+    with pytest.raises(SpecError) as expected:
+        make_spec(tables, subject="model.pt", base=folder)
+    with pytest.raises(SpecError) as found:
+        plain_spec(Path("model.pt"), forms, name="toy", base=folder)
+    assert str(found.value) == str(expected.value)
+
+
+def test_a_plain_request_needs_a_name_of_the_registry(folder: Path) -> None:
+    with pytest.raises(SpecError, match="use up to 200"):
+        plain_spec(Path("model.pt"), ["safetensors"], name="a" * 201, base=folder)

@@ -16,6 +16,7 @@ class Two(nn.Module):
     """A layer whose result is thrown away, and one whose result ``use`` puts to use."""
 
     use: Use
+    kept: Tensor
 
     def __init__(self) -> None:
         super().__init__()

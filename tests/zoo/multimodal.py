@@ -20,7 +20,6 @@ MULTIMODAL = {
         "GitForCausalLM",
         SMALL | {"vision_config": VIT, "use_cache": False},
         (IDS, MASK, PICTURES),
-        cause="For 'BroadcastTo'",
     ),
     "lxmert": Entry(
         "LxmertModel",

@@ -41,7 +41,6 @@ VISION: dict[str, Entry] = {
         "BitForImageClassification",
         {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [1, 2], "num_groups": 4},
         FREE,
-        cause="onnx outputs.close logits",
     ),
     "convnext": Entry(
         "ConvNextForImageClassification",

@@ -36,6 +36,15 @@ class Scaled(nn.Module):
         return x * self.scale.exp()
 
 
+class Hidden(nn.Module):
+    """Writes to the places of a mask, of which there may be none, as GIT does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.clone()
+        y[x > 0] = -math.inf
+        return y
+
+
 def converted(model: nn.Module, inputs: str, folder: Path) -> Artifact:
     declared = specs([inputs])
     onnx = export(model, declared, folder)
@@ -58,3 +67,15 @@ def test_a_weight_of_rank_0_stays_in_the_file(tmp_path: Path) -> None:
     artifact = converted(Scaled(), "x=float32[n=1..4,3]", tmp_path)
     stored = {item.name: item.array for item in stored_weights(artifact)}
     assert stored["scale"].tolist() == np.float32(2.6592)
+
+
+@pytest.mark.mindspore
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_mask_may_hide_nothing(
+    sign: int, tmp_path: Path, mindspore_process: MindSporeProcess
+) -> None:
+    artifact = converted(Hidden(), "x=float32[n=1..4,3]", tmp_path)
+    runner = MindSporeRunner(artifact, process=mindspore_process)
+    x = np.full((2, 3), sign, np.float32)
+    (found,) = runner.run({"x": x}).values()
+    np.testing.assert_array_equal(found, Hidden()(torch.from_numpy(x)).numpy())
