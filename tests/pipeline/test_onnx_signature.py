@@ -214,9 +214,7 @@ def test_hostile_locations(tmp_path: Path, location: str, place: int) -> None:
     for read in (external_files, source_digest):
         with pytest.raises(SourceError) as caught:
             read(path)
-        assert str(caught.value).startswith(
-            f"{path}: external data location {shown(location)}"
-        )
+        assert str(caught.value).startswith(f"{path}: external data location {shown(location)}")
         assert HOSTILE[location] in str(caught.value)
 
 
