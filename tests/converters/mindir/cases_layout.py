@@ -317,5 +317,12 @@ def _rank() -> list[Case]:
         Case("TopK-int", "TopK", [i64(3, 9, -4, 7)], {1: i64(3)}, outputs=2),
         Case("TopK-dynamic", "TopK", [f(3, 6)], {1: i64(1)}, outputs=2, dynamic={0: ("n", "m")}),
         Case("NonZero", "NonZero", [np.array([[1, 0, -2], [0, 3, 0]], np.float32)]),
-        Case("NonZero-bool", "NonZero", [FLAGS], dynamic=DYN),
+        # One is always found: MindSpore's CPU kernel of Transpose does nothing any more once it has
+        # had a tensor without elements.
+        Case(
+            "NonZero-bool",
+            "NonZero",
+            [FLAGS | (np.arange(24).reshape(FLAGS.shape) == 0)],
+            dynamic=DYN,
+        ),
     ]
