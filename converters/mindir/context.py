@@ -48,19 +48,26 @@ class Context:
     Attributes:
         writer: of the graph: the main one or a function.
         inputs: of the main graph, in order.
+        notes: what the user should know about the graph, one sentence each.
         scope: the ONNX node.
     """
 
     def __init__(self, writer: GraphWriter) -> None:
         self.writer = writer
         self.inputs: list[Value] = []
+        self.notes: list[str] = []
         self.scope = ""
 
     def function(self) -> "Context":
         """Returns the context of a new function of the same model."""
         inner = Context(self.writer.function())
-        inner.inputs, inner.scope = self.inputs, self.scope
+        inner.inputs, inner.notes, inner.scope = self.inputs, self.notes, self.scope
         return inner
+
+    def note(self, text: str) -> None:
+        """Adds a note for the user, once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def emit(
         self,

@@ -274,7 +274,8 @@ def lower(
     dynamic = any(
         not isinstance(size, int) for value in lowering.context.inputs for size in value.sizes
     )
-    return paths, [_SEVERAL_SIZES] if writer.has_functions and dynamic else []
+    notes = [_SEVERAL_SIZES] if writer.has_functions and dynamic else []
+    return paths, [*lowering.context.notes, *notes]
 
 
 def _lowered(loaded: LoadedModel) -> Lowering:

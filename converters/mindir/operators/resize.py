@@ -9,6 +9,11 @@ from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.resample import GRIDS, Line, nearest, weights
 from ascend_migrate.converters.mindir.values import Dim, Element, Shape, UnsupportedError, Value
 
+_AS_PRODUCT = (
+    "A Resize for which MindSpore has no exact kernel (cubic, antialias, some grids) is written as "
+    "a product with a matrix of weights, and is one on the device, too."
+)
+
 _IMAGE = 4
 """Rank of a batch of images."""
 
@@ -142,6 +147,7 @@ def _along(context: Context, node: Node, x: Value, axis: int, line: Line | None)
     if not x.floating:
         raise UnsupportedError(f"mode={node.attributes['mode']} on {x.dtype}")
     order = [other for other in range(x.rank) if other != axis] + [axis]
+    context.note(_AS_PRODUCT)
     matrix = context.constant(weights(line, node.attributes), x.dtype)
     product = matrices(context, context.transpose(x, order), matrix)
     return context.transpose(product, [order.index(other) for other in range(x.rank)])

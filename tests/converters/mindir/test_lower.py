@@ -308,3 +308,17 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(SourceError, match="not an ONNX"):
         load(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(("mode", "said"), [("nearest", 0), ("linear", 0), ("cubic", 1)])
+def test_a_resize_that_is_no_resize_on_the_device_is_said(
+    mode: str, said: int, tmp_path: Path
+) -> None:
+    model = graph(
+        f"""net (float[1, 2, 4, 4] x) => (float[1, 2, 8, 8] y) {{
+            twice = Constant <value_floats = [1.0, 1.0, 2.0, 2.0]> ()
+            y = Resize <mode = "{mode}"> (x, , twice)
+        }}"""
+    )
+    notes = converted(model, tmp_path).notes
+    assert [note.split(" for which")[0] for note in notes] == ["A Resize"] * said
