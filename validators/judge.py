@@ -149,11 +149,13 @@ def _answer(run: Callable[..., Outputs], feeds: Outputs) -> Outputs | str:
 
 
 def _without_kernel(form: Form, error: KernelMissingError, *, waived: bool) -> Finding:
+    # Without the error's own words, which name a path of this machine: this may be published.
+    said = f"the runtime that judges has no CPU kernel of {error.kernel}"
     if waived:
-        note = f"{error}; the specification publishes it all the same: its outputs are not proved"
+        note = f"{said}; the specification publishes it all the same: its outputs are not proved"
         return Finding(KERNELS, form, error.kernel, Outcome.WAIVED, note=note)
     note = (
-        f"{error}, whatever the device has; it can only be judged there, or be published by its "
+        f"{said}, whatever the device has; it can only be judged there, or be published by its "
         f'weights alone with validation.waive_kernels = ["{form}"]'
     )
     return Finding(KERNELS, form, error.kernel, Outcome.NOT_RUN, note=note)
