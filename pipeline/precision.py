@@ -65,9 +65,17 @@ KEPT_OPERATORS: Mapping[str, str] = MappingProxyType(
 )
 """Operators that stay in float32 under every policy, each with its reason."""
 
-_WITHOUT_BFLOAT16: Mapping[str, str] = MappingProxyType(
-    {"BatchNormalization": "MindSpore's BatchNorm takes no bfloat16, and its loader refuses one"}
+_CRASHES = "onnxruntime 1.31 has no float16 kernel, and crashes while it loads the graph"
+
+_WITHOUT: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "bfloat16": {
+            "BatchNormalization": "MindSpore's BatchNorm takes none, and its loader refuses one"
+        },
+        "float16": {"GRU": _CRASHES, "LSTM": _CRASHES, "RNN": _CRASHES},
+    }
 )
+"""Operators that stay in float32 because of one type, each with its reason."""
 
 MOVES = frozenset(
     {
@@ -150,8 +158,7 @@ class Precision:
 
     def keeps_by_default(self, operator: str) -> bool:
         """Whether an operation stays in float32 under every policy of this type."""
-        lacks = self.dtype == "bfloat16" and operator in _WITHOUT_BFLOAT16
-        return lacks or operator in KEPT_OPERATORS
+        return operator in _WITHOUT[self.dtype] or operator in KEPT_OPERATORS
 
     def to_json(self) -> dict[str, Any]:
         """Returns the policy as plain JSON data."""
