@@ -97,15 +97,12 @@ def convert(  # noqa: PLR0913 - what the graph depends on
 def _translate(program: "ExportedProgram") -> tuple["ir.Model", list[str]]:
     """Returns the graph at opset 18, and notes on state that it cannot keep."""
     import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.onnx import OnnxExporterError
 
     from ascend_migrate.converters.torch_rnn_capture import whole_recurrent_layers
 
     try:
-        # Any other kernel lays its result out so that the decomposition of F.multi_head_attention
-        # drops a .contiguous() which the graph's own attention still needs before .view().
-        with whole_recurrent_layers(), sdpa_kernel(SDPBackend.MATH):
+        with whole_recurrent_layers():
             translated = torch.onnx.export(
                 program,
                 (),

@@ -35,7 +35,7 @@ AUDIO = {
     "wav2vec2_conformer": Entry(
         "Wav2Vec2ConformerModel", CONV | {"conv_depthwise_kernel_size": 5}, WAVE
     ),
-    "wavlm": Entry("WavLMModel", CONV, WAVE),
+    "wavlm": Entry("WavLMModel", CONV, WAVE, cause="Cannot view a tensor"),
     "whisper": Entry(
         "WhisperForConditionalGeneration",
         SPEECH
