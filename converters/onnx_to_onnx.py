@@ -15,7 +15,6 @@ from ascend_migrate.converters.onnx_precision import lower_precision
 from ascend_migrate.converters.onnx_weights import (
     EXTRACT_FROM,
     WEIGHTS_FILE,
-    one_line,
     write_model,
     write_weights,
 )
@@ -26,6 +25,7 @@ from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.onnx_checks import check_source
 from ascend_migrate.pipeline.onnx_signature import all_tensors, load_graph
 from ascend_migrate.pipeline.precision import Precision
+from ascend_migrate.pipeline.printable import first_line
 from ascend_migrate.pipeline.records import Artifact, Form
 
 _OLDEST_OPSET = 7
@@ -118,7 +118,7 @@ def _blamed_on(source: Path) -> Iterator[None]:
         raise ConversionError(f"{source}: {error}") from None
     except (*damage, MemoryError, ir.passes.InvariantError, ir.passes.PassError) as error:
         raise SourceError(
-            f"{source}: its graph cannot be converted: {one_line(error)}; see what onnx.checker "
+            f"{source}: its graph cannot be converted: {first_line(error)}; see what onnx.checker "
             "says of it, and export it anew"
         ) from None
 
@@ -161,5 +161,5 @@ def _raise_opset(source: Path, proto: onnx.ModelProto, opset: int) -> onnx.Model
         return onnx.version_converter.convert_version(proto, opset)
     except (RuntimeError, ValueError) as error:
         raise ConversionError(
-            f"cannot be raised to opset {opset}: {one_line(error)}; export it anew"
+            f"cannot be raised to opset {opset}: {first_line(error)}; export it anew"
         ) from None

@@ -6,7 +6,7 @@ initializer whose name and bytes equal a checkpoint tensor needs no second copy.
 
 import gc
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from ascend_migrate.pipeline.dtypes import BY_ONNX
 from ascend_migrate.pipeline.errors import ConversionError, SourceError
+from ascend_migrate.pipeline.printable import first_line
 
 MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
@@ -265,7 +266,7 @@ def check_model(path: Path, *, runnable: bool = True) -> None:
         states.RuntimeException,
     ) as error:
         raise ConversionError(
-            f"{path.name}: the converted graph does not load: {one_line(error)}{_advice(path)}"
+            f"{path.name}: the converted graph does not load: {first_line(error)}{_advice(path)}"
         ) from None
 
 
@@ -284,10 +285,3 @@ def _holds_bfloat16(path: Path) -> bool:
     kinds = [tensor.data_type for tensor in graph.initializer]
     kinds += [value.type.tensor_type.elem_type for value in graph.input]
     return onnx.TensorProto.BFLOAT16 in kinds
-
-
-def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """Returns the first telling line of a library's message, at most ``limit`` characters."""
-    lines: Iterable[str] = (line.strip() for line in str(error).splitlines())
-    text = next((line for line in lines if line), type(error).__name__)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -9,7 +9,7 @@ import click
 
 from ascend_migrate.flows.cli_options import echo
 from ascend_migrate.pipeline.errors import MigrationError
-from ascend_migrate.pipeline.printable import plain, readable_json
+from ascend_migrate.pipeline.printable import in_one_line, plain, readable_json
 
 _LISTS = ("faults", "nodes", "reasons")
 """Attributes of our errors that hold a line for each single cause."""
@@ -63,4 +63,4 @@ def _print(name: str, message: str, lines: list[str], document: dict[str, Any] |
 
 
 def _one_line(text: str) -> str:
-    return plain(" ".join(text.split()))
+    return plain(in_one_line(text))

@@ -27,7 +27,7 @@ every weight of the source accounted for."""
 KERNELS = "runtime.kernels"
 """Whether the judging runtime has the kernels that the form needs."""
 
-WAIVABLE_CHECKS = frozenset({"outputs.close", "outputs.present", "calls.repeatable"})
+WAIVABLE_CHECKS = GRAPH_CHECKS - {"weights.ledger"}
 """What cannot be asked without them."""
 
 REQUIRED_CHECKS: Mapping[Form, Set[str]] = MappingProxyType(

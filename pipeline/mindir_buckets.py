@@ -17,6 +17,7 @@ from ascend_migrate.pipeline.digest import canonical_json
 from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.mindir_format import external_files
 from ascend_migrate.pipeline.onnx_signature import confined
+from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.pipeline.records import Artifact
 
 INDEX = "model.buckets.json"
@@ -77,7 +78,7 @@ def read_index(path: Path) -> tuple[Bucket, ...]:
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise SourceError(
             f"{path}: not an index of MindIR graphs ({reason}); convert the model again"
         ) from error

@@ -14,6 +14,7 @@ from ascend_migrate.pipeline.checkpoint.mapped import PrivateMaps
 from ascend_migrate.pipeline.checkpoint.state_dict import common_prefix
 from ascend_migrate.pipeline.dtypes import torch_dtype
 from ascend_migrate.pipeline.errors import ModelError
+from ascend_migrate.pipeline.printable import in_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -158,7 +159,7 @@ def _check_same_file(module: str, search: Path | None) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:_REASON]
+    text = in_one_line(error)[:_REASON]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

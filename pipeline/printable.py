@@ -15,6 +15,18 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
+def in_one_line(error: object) -> str:
+    """Returns the message of an error, ours or a library's, without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def first_line(error: object, limit: int = 300) -> str:
+    """Returns the first telling line of a library's message, at most ``limit`` characters."""
+    lines = (line.strip() for line in str(error).splitlines())
+    text = next((line for line in lines if line), type(error).__name__)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def plain_lines(text: str) -> str:
     """Returns ``text`` with its line breaks, and otherwise as `plain` does."""
     return "\n".join(map(plain, text.split("\n")))

@@ -8,12 +8,12 @@ from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.mindir_buckets import is_index, read_index
 from ascend_migrate.pipeline.mindir_format import Signature, external_files, read_signature
 from ascend_migrate.pipeline.records import Artifact, Finding, Outcome
+from ascend_migrate.validators.calls import PRESENT
 from ascend_migrate.validators.cases import Array, Feeds
 from ascend_migrate.validators.closing import Closing
+from ascend_migrate.validators.feeds import has_sizes
 from ascend_migrate.validators.mindspore_process import MindSporeProcess
 from ascend_migrate.validators.mindspore_runner import MindSporeRunner
-
-PRESENT = "outputs.present"
 
 _SHARE = 4
 """A process holds graphs up to this part of its memory: MindSpore takes some three times a file."""
@@ -106,15 +106,7 @@ def unasked(artifact: Artifact, cases: Iterable[Feeds]) -> Iterator[Finding]:
 
 
 def _takes(signature: Signature, feeds: Mapping[str, Array]) -> bool:
-    return all(
-        len(info.shape) == feeds[info.name].ndim
-        and all(
-            want in (None, have)
-            for want, have in zip(info.shape, feeds[info.name].shape, strict=True)
-        )
-        for info in signature.inputs
-        if info.name in feeds
-    )
+    return all(has_sizes(info, feeds[info.name]) for info in signature.inputs if info.name in feeds)
 
 
 def _size(graph: Path) -> int:

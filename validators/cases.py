@@ -24,6 +24,7 @@ from ascend_migrate.pipeline.inputs import (
     combinations,
     dynamic_dims,
 )
+from ascend_migrate.pipeline.printable import in_one_line
 
 Array = NDArray[Any]
 Feeds = dict[str, Array]
@@ -139,7 +140,7 @@ def _arrays(path: Path) -> dict[str, Array]:
             return {name: found[name] for name in found.files}
     # numpy and safetensors raise errors of their own kinds for damaged files.
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise SourceError(f"sample {path}: not a readable .npz or .safetensors: {reason}") from None
 
 

@@ -24,6 +24,7 @@ from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.errors import EvidenceError, ModelError
 from ascend_migrate.pipeline.precision import Precision
+from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators.cases import Array, Case, Feeds
 from ascend_migrate.validators.ledger import Weight
 from ascend_migrate.validators.original import NoExactTwinError, Original, Outputs
@@ -175,7 +176,7 @@ def read_golden(path: Path) -> Golden:
         OSError,
         RecursionError,
     ) as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise EvidenceError(
             f"{path}: damaged golden file ({reason}); record it again with `capture`"
         ) from error

@@ -9,18 +9,11 @@ import shutil
 from pathlib import Path
 
 from ascend_migrate.pipeline import mind_ir_pb2 as pb
-from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.mindir_format import DATA_TYPES, LOW, external_files, read_model
+from ascend_migrate.validators.mindir_edit import GraphEditor, editors, write_model
 
 RULE = "the same graph computed in float32, every result rounded to its type at once"
 """What the twin is, for a finding."""
-
-_CAST = "twin:Cast"
-_TYPE_IDS = {"float16": 42, "float32": 43, "bfloat16": 45}
-"""mindspore.common.dtype type ids (MindSpore 2.10)."""
-
-_TYPE_ARGUMENTS = {"Eye": 2}
-"""Position of the element type among the inputs of primitives that make tensors from nothing."""
 
 _LOW_CODES = {DATA_TYPES[name]: name for name in LOW}
 
@@ -32,23 +25,17 @@ def write_twin(path: Path, into: Path) -> Path | None:
 
     Raises:
         SourceError: not a MindIR file, or its weights lie outside its folder.
+        CheckError: it is too large for one file.
     """
     model = read_model(path)
     if not _is_low(model):
         return None
-    model.primitives.add(name=_CAST, op_type="Cast", prim_type=pb.PrimitiveProto.PRIMITIVE_FUNCTION)
-    operators = {entry.name: entry.op_type for entry in model.primitives}
-    for graph in (model.graph, *model.functions):
-        _Widening(graph, operators).apply(is_main=graph is model.graph)
+    for editor in editors(model):
+        _Widening(editor).apply(is_main=editor.graph is model.graph)
     for name in external_files(path):
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         _link((path.parent / name).resolve(), into / name)
-    twin = into / path.name
-    try:
-        twin.write_bytes(model.SerializeToString(deterministic=True))
-    except ValueError:  # protobuf's limit of 2 GiB
-        raise SourceError(f"{path}: is too large for a float32 twin; split its weights") from None
-    return twin
+    return write_model(model, path, into)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -69,43 +56,30 @@ def _is_low(model: pb.ModelProto) -> bool:
 class _Widening:
     """The twin of one graph: the main one, or a function."""
 
-    def __init__(self, graph: pb.GraphProto, operators: dict[str, str]) -> None:
-        self._graph, self._operators = graph, operators
-        self._nodes: list[pb.NodeProto] = []
+    def __init__(self, editor: GraphEditor) -> None:
+        self._editor, self._graph = editor, editor.graph
         self._wide: dict[str, str] = {}
         self._low: dict[str, str] = {}
-        self._types: dict[str, str] = {}
 
     def apply(self, *, is_main: bool) -> None:
         """Replaces the nodes of the graph."""
-        nodes = list(self._graph.node)
-        for dtype, number in _TYPE_IDS.items():
-            self._types[dtype] = self._constant(f"type {dtype}", number)
-        numbers = {number: self._types[dtype] for dtype, number in _TYPE_IDS.items()}
-        ids = {
-            node.output[0]: node.attribute[0].i
-            for node in nodes
-            if node.op_type == "Constant" and node.attribute[0].type == pb.AttributeProto.INT64
-        }
         for name in self._given() if is_main else ():
             self._widen(name)
-        for node in nodes:
+        for node in list(self._graph.node):
             # The main graph returns what it is declared to; a function is called by its twin.
             last = is_main and node.output[0] == self._graph.output[0].name
             names = self._low if last else self._wide
+            if self._editor.operator(node) != "Cast":  # which is rounded below like any other
+                self._editor.make_float32(node, LOW)
             inputs = [names.get(name, name) for name in node.input]
-            position = _TYPE_ARGUMENTS.get(self._operators.get(node.op_type[len("REF::") :], ""))
-            if position is not None and numbers.get(ids.get(inputs[position], 0)):
-                inputs[position] = self._types["float32"]
             del node.input[:]
             node.input.extend(inputs)
-            self._nodes.append(node)
+            self._editor.keep(node)
             if _is_low_constant(node):
                 self._widen(node.output[0])
             elif node.doc_string in LOW:
                 self._round(node.output[0], node.doc_string)
-        del self._graph.node[:]
-        self._graph.node.extend(self._nodes)
+        self._editor.finish()
 
     def _given(self) -> list[str]:
         """Names of the weights and inputs of a low type."""
@@ -116,25 +90,11 @@ class _Widening:
         return [*weights, *inputs]
 
     def _round(self, name: str, dtype: str) -> None:
-        self._low[name] = self._cast(name, dtype)
-        self._wide[name] = self._cast(self._low[name], "float32")
+        self._low[name] = self._editor.cast(name, dtype)
+        self._widen(name, self._low[name])
 
-    def _widen(self, name: str) -> None:
-        self._wide[name] = self._cast(name, "float32")
-
-    def _cast(self, name: str, dtype: str) -> str:
-        return self._add(pb.NodeProto(op_type=f"REF::{_CAST}", input=[name, self._types[dtype]]))
-
-    def _constant(self, what: str, number: int) -> str:
-        node = pb.NodeProto(op_type="Constant", domain=what)
-        node.attribute.add(name="value", type=pb.AttributeProto.INT64, i=number)
-        return self._add(node)
-
-    def _add(self, node: pb.NodeProto) -> str:
-        node.name = f"{self._graph.name}:%twin{len(self._nodes)}"
-        node.output.append(node.name)
-        self._nodes.append(node)
-        return node.name
+    def _widen(self, name: str, rounded: str = "") -> None:
+        self._wide[name] = self._editor.cast(rounded or name, "float32")
 
 
 def _is_low_constant(node: pb.NodeProto) -> bool:

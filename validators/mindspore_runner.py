@@ -15,6 +15,7 @@ from ascend_migrate.pipeline.mindir_format import TensorInfo, read_signature
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators import mindir_twin
 from ascend_migrate.validators.closing import Closing
+from ascend_migrate.validators.feeds import check_names, has_sizes
 from ascend_migrate.validators.mindspore_process import MindSporeProcess, first_paragraph
 
 _VAGUE = "Load MindIR failed|null AbstractBasePtr|The MindIR file is invalid|Error:$"
@@ -122,22 +123,12 @@ class MindSporeRunner(Closing):
         return self._process.run(self._key, given)
 
     def _checked(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        names = [info.name for info in self.signature.inputs]
-        missing = [name for name in names if name not in feeds]
-        extra = [name for name in feeds if name not in names]
-        if missing or extra:
-            raise CheckError(
-                f"{self._path}: inputs missing: {missing}, not in the graph: {extra}; "
-                f"the graph has {names}"
-            )
+        check_names(self._path, [info.name for info in self.signature.inputs], feeds)
         return [self._fitting(info, np.asarray(feeds[info.name])) for info in self.signature.inputs]
 
     def _fitting(self, info: TensorInfo, array: np.ndarray) -> np.ndarray:
         # MindSpore would run on a wrong type or size without a word.
-        fits = len(array.shape) == len(info.shape) and all(
-            want in (None, have) for want, have in zip(info.shape, array.shape, strict=True)
-        )
-        if array.dtype != numpy_dtype(info.dtype) or not fits:
+        if array.dtype != numpy_dtype(info.dtype) or not has_sizes(info, array):
             sizes = ",".join("?" if size is None else str(size) for size in info.shape)
             raise CheckError(
                 f"{self._path}: input {info.name!r} must be {info.dtype}[{sizes}], "

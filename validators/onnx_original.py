@@ -9,6 +9,7 @@ import numpy as np
 from ascend_migrate.pipeline.errors import CheckError, ModelError
 from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.precision import Precision
+from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators import onnx_runner
 from ascend_migrate.validators.cases import Feeds, widened_array
 from ascend_migrate.validators.ledger import Weight
@@ -134,7 +135,7 @@ def _reference(model: Any) -> Session:
             with np.errstate(all="ignore"):
                 values = evaluator.run(names, feeds)
         except Exception as error:
-            reason = " ".join(str(error).split())
+            reason = in_one_line(error)
             raise NoExactTwinError(f"no runtime here runs it in float64 ({reason})") from error
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 

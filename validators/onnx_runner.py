@@ -11,13 +11,13 @@ import numpy as np
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 from ascend_migrate.pipeline.errors import CheckError, KernelMissingError
 from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
+from ascend_migrate.pipeline.printable import first_line
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.closing import Closing
+from ascend_migrate.validators.feeds import check_names
 
 PROVIDER = "CPUExecutionProvider"
-_REASON = 300
-"""Characters of onnxruntime's message that are passed on."""
 
 
 class OnnxRunner(Closing):
@@ -58,13 +58,7 @@ class OnnxRunner(Closing):
         Raises:
             CheckError: the feeds do not fit the graph, or onnxruntime refuses to run it.
         """
-        missing = [name for name in self._kinds if name not in feeds]
-        extra = [name for name in feeds if name not in self._kinds]
-        if missing or extra:
-            raise CheckError(
-                f"{self._path}: inputs missing: {missing}, not in the graph: {extra}; "
-                f"the graph has {list(self._kinds)}"
-            )
+        check_names(self._path, list(self._kinds), feeds)
         return run(self._session, feeds, str(self._path), self._timeout)
 
 
@@ -88,7 +82,7 @@ def session(model: str | bytes, subject: str, threads: int = 0) -> Any:
         if missing:
             said = f"{subject}: onnxruntime has no CPU kernel of {missing[1]} for these types"
             raise KernelMissingError(said, missing[1]) from None
-        raise CheckError(f"{subject}: onnxruntime does not load it: {_first_line(error)}") from None
+        raise CheckError(f"{subject}: onnxruntime does not load it: {first_line(error)}") from None
 
 
 def run(
@@ -117,7 +111,7 @@ def run(
                 f"{subject}: no answer within {timeout:g} s, ended; give it more time "
                 "(validation.timeout) or a smaller input"
             ) from None
-        raise CheckError(f"{subject}: onnxruntime does not run it: {_first_line(error)}") from None
+        raise CheckError(f"{subject}: onnxruntime does not run it: {first_line(error)}") from None
     finally:
         watch.cancel()
     return {name: _array(value) for name, value in zip(names, values, strict=True)}
@@ -137,8 +131,3 @@ def _array(value: Any) -> Array:
     if value.element_type() == BY_NAME["bfloat16"].onnx and found.dtype == np.uint16:
         return found.view(numpy_dtype("bfloat16"))
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return text[:_REASON] or type(error).__name__

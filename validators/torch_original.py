@@ -13,6 +13,7 @@ from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import ModelError
 from ascend_migrate.pipeline.model_call import called_by_name, named_outputs
 from ascend_migrate.pipeline.precision import Precision
+from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators.cases import Array, Feeds, widened_array
 from ascend_migrate.validators.ledger import Weight, weights_of_checkpoint
 from ascend_migrate.validators.original import Original, Outputs, Session
@@ -112,7 +113,7 @@ def _results(model: "torch.nn.Module", feeds: Feeds) -> Mapping[str, "torch.Tens
             else:
                 result = model(*tensors.values())
         except Exception as error:
-            reason = " ".join(str(error).split())[:_REASON]
+            reason = in_one_line(error)[:_REASON]
             raise ModelError(
                 f"{type(model).__name__} fails on inputs of the declared sizes and values "
                 f"({type(error).__name__}: {reason}); narrow the ranges of the inputs"

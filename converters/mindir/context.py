@@ -18,25 +18,7 @@ from ascend_migrate.converters.mindir.values import (
 )
 from ascend_migrate.converters.mindir.writer import GraphWriter
 from ascend_migrate.pipeline.dtypes import numpy_dtype
-from ascend_migrate.pipeline.mindir_format import LOW
-
-# mindspore.common.dtype type ids, as Cast and its kin take them (MindSpore 2.10).
-TYPE_IDS: Mapping[str, int] = {
-    "bool": 30,
-    "int8": 32,
-    "int16": 33,
-    "int32": 34,
-    "int64": 35,
-    "uint8": 37,
-    "uint16": 38,
-    "uint32": 39,
-    "uint64": 40,
-    "float16": 42,
-    "float32": 43,
-    "float64": 44,
-    "bfloat16": 45,
-    "complex64": 51,
-}
+from ascend_migrate.pipeline.mindir_format import LOW, TYPE_IDS
 
 Argument = Value | Scalar | None | bool | int | float | str | Sequence["Argument"]
 """What a primitive takes: a tensor, a scalar, or a tuple of them."""

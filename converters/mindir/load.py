@@ -20,6 +20,7 @@ from ascend_migrate.pipeline.dtypes import BY_ONNX, numpy_dtype
 from ascend_migrate.pipeline.errors import ConversionError, SourceError
 from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.onnx_signature import confined, load_graph
+from ascend_migrate.pipeline.printable import in_one_line
 
 _SMALL = 1024
 """Elements up to which an initializer stays in the model for shape inference: shapes and axes have
@@ -77,7 +78,7 @@ def load(
         model = expand_functions(model, opsets)
         model = shape_inference.infer_shapes(model, data_prop=True)
     except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise ConversionError(f"{path}: the graph is not valid ONNX: {reason}") from error
     return LoadedModel(model, weights, outside, value_types(model.graph), opsets)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ascend_migrate.pipeline.errors import SourceError
-from ascend_migrate.pipeline.printable import plain
+from ascend_migrate.pipeline.printable import in_one_line, plain
 
 _SHOWN = 120
 """Characters of a name taken from a file that fit into a one-line message."""
@@ -81,7 +81,7 @@ def named(path: Path, what: str) -> Iterator[None]:
         zlib.error,
     ) as error:
         # Libraries quote what they found, whatever it is.
-        reason = plain(" ".join(str(error).split())[:_SHOWN]) or type(error).__name__
+        reason = plain(in_one_line(error)[:_SHOWN]) or type(error).__name__
         raise SourceError(
             f"{path}: damaged, cannot be read as {what} ({reason}); get a fresh copy of the file"
         ) from None

@@ -1,9 +1,10 @@
 """Where the largest and smallest elements are."""
 
-from ascend_migrate.converters.mindir.context import TYPE_IDS, Context
+from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.operators.arithmetic import binary, select
 from ascend_migrate.converters.mindir.registry import Lowering, Node, operator
 from ascend_migrate.converters.mindir.values import Value
+from ascend_migrate.pipeline.mindir_format import TYPE_IDS
 
 
 def first_extreme(context: Context, primitive: str, x: Value, axis: int) -> Value:

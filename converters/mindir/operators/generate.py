@@ -1,10 +1,11 @@
 """Tensors made of nothing but sizes and bounds."""
 
-from ascend_migrate.converters.mindir.context import TYPE_IDS, Context, known
+from ascend_migrate.converters.mindir.context import Context, known
 from ascend_migrate.converters.mindir.operators.arithmetic import binary
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import Element, Value
 from ascend_migrate.pipeline.dtypes import BY_ONNX
+from ascend_migrate.pipeline.mindir_format import TYPE_IDS
 
 
 @operator("Range", since=(11, 27))

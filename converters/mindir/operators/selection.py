@@ -2,10 +2,11 @@
 
 import math
 
-from ascend_migrate.converters.mindir.context import TYPE_IDS, Context
+from ascend_migrate.converters.mindir.context import Context
 from ascend_migrate.converters.mindir.operators.arithmetic import binary
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import Value
+from ascend_migrate.pipeline.mindir_format import TYPE_IDS
 
 
 @operator("Compress", since=(9, 11, 28))

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ascend_migrate.converters.mindir.context import TYPE_IDS, Context, known
+from ascend_migrate.converters.mindir.context import Context, known
 from ascend_migrate.converters.mindir.operators.arithmetic import binary
 from ascend_migrate.converters.mindir.operators.nn import window_pads
 from ascend_migrate.converters.mindir.operators.padding import pad_pairs
 from ascend_migrate.converters.mindir.operators.reduce import reduce_axes
 from ascend_migrate.converters.mindir.registry import Node, operator
 from ascend_migrate.converters.mindir.values import UnsupportedError, Value, static
+from ascend_migrate.pipeline.mindir_format import TYPE_IDS
 
 
 @dataclass(frozen=True, slots=True)
