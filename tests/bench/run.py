@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.measure import MIB, Cost, measure
+from tests.bench.processes import Cost, step
+
+MIB = 1 << 20
 
 WALL, RESIDENT = 60.0, 3.0
 """For BERT-base from ONNX to a MindIR file: seconds, and peak memory as a multiple of the
@@ -47,10 +49,10 @@ class Table:
         private: float = math.inf,
     ) -> None:  # fmt: skip
         """Adds a step; the last three are its bars, memory in multiples of the weights."""
-        shares = cost.resident / self.weights, cost.private / self.weights
+        shares = cost.rss / self.weights, cost.anon / self.weights
         _say(
-            f"{name:34}{cost.wall:8.1f}{cost.cpu:8.1f}{cost.resident / MIB:10.0f}"
-            f"{cost.private / MIB:9.0f}{shares[0]:8.2f}{shares[1]:8.2f}"
+            f"{name:34}{cost.wall:8.1f}{cost.cpu:8.1f}{cost.rss / MIB:10.0f}"
+            f"{cost.anon / MIB:9.0f}{shares[0]:8.2f}{shares[1]:8.2f}"
         )
         self.check(f"{name}: seconds", cost.wall, wall)
         self.check(f"{name}: peak memory in multiples of the weights", shares[0], resident)
@@ -69,19 +71,19 @@ class Table:
 def bert(folder: Path, table: Table) -> None:
     """From a checkpoint of BERT-base to a verdict on both graphs."""
     where, layers = str(folder), str(LAYERS)
-    made = measure("make_bert", where, layers)
+    made = step("make_bert", where, layers)
     parameters, table.weights = map(int, made.output.split())
     table.head(f"BERT-base: {parameters / 1e6:.0f} M parameters, {table.weights / MIB:.0f} MiB")
-    table.row("torch -> ONNX + safetensors", measure("export", where, layers))
+    table.row("torch -> ONNX + safetensors", step("export", where, layers))
     onnx = str(folder / "onnx/model.onnx")
-    cost = measure("convert", onnx, str(folder / "mindir"), "")
+    cost = step("convert", onnx, str(folder / "mindir"), "")
     table.row("ONNX -> MindIR", cost, wall=WALL, resident=RESIDENT)
-    capture = measure("capture", where, layers)
+    capture = step("capture", where, layers)
     table.row("capture (original, all cases)", capture)
-    judged = {form: measure("judge", form, where) for form in ("onnx", "mindir")}
+    judged = {form: step("judge", form, where) for form in ("onnx", "mindir")}
     for form, cost in judged.items():
         table.row(f"judge {form}: {json.loads(cost.output)['outcome']}", cost)
-    runs = json.loads(measure("runs", where, layers).output)
+    runs = json.loads(step("runs", where, layers).output)
     single, double = runs["seconds"]
     _say(
         f"    one run of the original on all {runs['cases']} cases: {single:.1f} s of CPU in "
@@ -100,11 +102,11 @@ def large(folder: Path, table: Table) -> None:
     table.weights = COUNT * SIZE * SIZE * 4
     shape = str(COUNT), str(SIZE)
     table.head(f"{COUNT} products of {SIZE} x {SIZE}: {table.weights / MIB:.0f} MiB of weights")
-    table.row("write the ONNX file", measure("make_matmuls", str(folder), *shape))
-    cost = measure("convert", str(folder / "model.onnx"), str(folder / "mindir"), "")
+    table.row("write the ONNX file", step("make_matmuls", str(folder), *shape))
+    cost = step("convert", str(folder / "model.onnx"), str(folder / "mindir"), "")
     table.row("ONNX -> MindIR, split form", cost, private=PRIVATE)
     mindir = str(folder / "mindir/model.mindir")
-    run = measure("run_matmuls", mindir, str(folder), *shape)
+    run = step("run_matmuls", mindir, str(folder), *shape)
     table.row("load and run in MindSpore", run)
     table.check("relative error of the answer", float(run.output), ERROR)
 

@@ -1,8 +1,8 @@
-"""One step in a process of its own, so that its memory is its own (see measure.py).
+"""One step in a process of its own, so that its memory is its own (see run.py).
 
 python -P -m tests.bench.steps STEP ARGUMENT...
 
-It prints what the step found, and then its seconds of processor time.
+It prints what the step found.
 """
 
 import json
@@ -136,7 +136,7 @@ STEPS: Mapping[str, Callable[..., str | None]] = {
 def main() -> None:
     """Carries out the step that is asked for."""
     said = STEPS[sys.argv[1]](*sys.argv[2:])
-    sys.stdout.write(f"{said or ''}\n{_used()}\n")
+    sys.stdout.write(said or "")
 
 
 def _used() -> float:

@@ -1,5 +1,6 @@
 """Sound and series of numbers."""
 
+from tests.zoo.encoder_decoders import TARGET, WORDS
 from tests.zoo.encoders import SMALL
 from tests.zoo.entry import Entry
 
@@ -12,22 +13,6 @@ CONV = SMALL | {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
-TARGET = "decoder_input_ids=int64[batch,target=2..12]:2..59"
-SPEECH = {
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
-    "vocab_size": 60,
-    "use_cache": False,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 1,
-    "decoder_start_token_id": 1,
-}
 
 AUDIO = {
     "hubert": Entry("HubertModel", CONV, WAVE),
@@ -38,7 +23,7 @@ AUDIO = {
     "wavlm": Entry("WavLMModel", CONV, WAVE, cause="Cannot view a tensor"),
     "whisper": Entry(
         "WhisperForConditionalGeneration",
-        SPEECH
+        WORDS
         | {
             "num_mel_bins": 8,
             "max_source_positions": 32,

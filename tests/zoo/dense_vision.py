@@ -1,5 +1,6 @@
 """Images: detection, segmentation, depth, larger images."""
 
+from tests.zoo.encoder_decoders import STACKS
 from tests.zoo.entry import Entry
 from tests.zoo.vision import FIXED, VIT
 
@@ -10,19 +11,12 @@ BACKBONE = {
     "depths": [1, 1],
     "out_features": ["stage2"],
 }
-DETR = {
+DETR = STACKS | {
     "use_timm_backbone": False,
     "backbone": None,
     "use_pretrained_backbone": False,
     "backbone_config": BACKBONE,
     "num_queries": 6,
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
     "num_labels": 5,
 }
 MASKED = ("pixel_values=float32[batch=1..3,3,64,64]", "pixel_mask=int64[batch,64,64]:1..1")

@@ -10,6 +10,14 @@ VIT = {
     "image_size": 32,
     "patch_size": 8,
 }
+SWIN = {
+    "image_size": 32,
+    "patch_size": 4,
+    "embed_dim": 16,
+    "depths": [2, 2],
+    "num_heads": [2, 4],
+    "window_size": 4,
+}
 FIXED = ("pixel_values=float32[batch=1..4,3,32,32]",)
 FREE = ("pixel_values=float32[batch=1..3,3,height=32..64,width=32..64]",)
 
@@ -118,26 +126,12 @@ VISION: dict[str, Entry] = {
     "siglip_vision": Entry("SiglipVisionModel", VIT, FIXED),
     "swin": Entry(
         "SwinForImageClassification",
-        {
-            "image_size": 32,
-            "patch_size": 4,
-            "embed_dim": 16,
-            "depths": [2, 2],
-            "num_heads": [2, 4],
-            "window_size": 4,
-        },
+        SWIN,
         FIXED,
     ),
     "swinv2": Entry(
         "Swinv2ForImageClassification",
-        {
-            "image_size": 32,
-            "patch_size": 4,
-            "embed_dim": 16,
-            "depths": [2, 2],
-            "num_heads": [2, 4],
-            "window_size": 4,
-        },
+        SWIN,
         FIXED,
     ),
     "videomae": Entry(

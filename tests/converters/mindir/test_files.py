@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from tests.bench.measure import MIB, measure
 from tests.bench.models import WEIGHTS, matmuls
+from tests.bench.processes import step
 
 from ascend_migrate.converters.mindir.files import octets, write_files
 from ascend_migrate.converters.mindir.writer import GRAPH
@@ -29,17 +29,17 @@ def weights_of_192_mib(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_weights(tmp_path_factory: pytest.TempPathFactory) -> int:
     """Bytes that a conversion needs for itself."""
     folder = tmp_path_factory.mktemp("small")
-    return measure("convert", str(matmuls(folder, 1, 8)), str(folder), ALL).private
+    return step("convert", str(matmuls(folder, 1, 8)), str(folder), ALL).anon
 
 
 @pytest.mark.parametrize("limit", [ALL, "1"], ids=["inline", "split"])
 def test_weights_are_never_held(
     weights_of_192_mib: Path, without_weights: int, tmp_path: Path, limit: str
 ) -> None:
-    large = measure("convert", str(weights_of_192_mib), str(tmp_path / "large"), limit)
-    assert without_weights > 10 * MIB  # the interpreter alone: the measurement sees something
+    large = step("convert", str(weights_of_192_mib), str(tmp_path / "large"), limit)
+    assert without_weights > 10 << 20  # the interpreter alone: the measurement sees something
     # Less than one weight, which has 16 MiB.
-    assert large.private - without_weights < 12 * MIB
+    assert large.anon - without_weights < 12 << 20
     stored = weights_of_192_mib.with_name(WEIGHTS).read_bytes()
     split = tmp_path / "large/model_variables/data_0"
     if limit == "1":
@@ -57,8 +57,8 @@ def test_weights_inline_in_the_source_are_held_twice_at_most(
     path = matmuls(tmp_path, 8, 1024)
     (tmp_path / "inline").mkdir()
     onnx.save(onnx.load(path), tmp_path / "inline/model.onnx")
-    found = measure("convert", str(tmp_path / "inline/model.onnx"), str(tmp_path / "a"), ALL)
-    assert found.private - without_weights < 2.25 * 32 * MIB  # one weight is an eighth of them
+    found = step("convert", str(tmp_path / "inline/model.onnx"), str(tmp_path / "a"), ALL)
+    assert found.anon - without_weights < 2.25 * (32 << 20)  # one weight is an eighth of them
     beside = convert(path, tmp_path / "b", inputs=(), parent="p")
     assert (tmp_path / "a/model.mindir").read_bytes() == beside.path.read_bytes()
 
