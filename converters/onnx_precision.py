@@ -58,11 +58,11 @@ def lower_precision(model: ir.Model, policy: Precision, weights: Collection[str]
 
 
 class _Plan:
-    """Which nodes stay in float32, and why.
+    """Which nodes stay in float32.
 
     Attributes:
         low: the lower type.
-        kept: nodes that compute in float32, each with its reason.
+        kept: nodes that compute in float32.
         lowered: nodes that compute in the lower type.
         stored: initializers that are stored in the lower type.
     """
@@ -71,7 +71,7 @@ class _Plan:
         self.policy, self.low = policy, ir.DataType(BY_NAME[policy.dtype].onnx or 0)
         self._graph, self._weights = model.graph, weights
         self._opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 17))
-        self.kept: dict[ir.Node, str] = {}
+        self.kept: set[ir.Node] = set()
         self.lowered: set[ir.Node] = set()
         self.stored: set[ir.Value] = set()
         self._unused = set(policy.keep_float32)
@@ -120,12 +120,13 @@ class _Plan:
         self._unused.difference_update(patterns)
         if not _computes(node):
             return
-        if patterns:
-            self.kept[node] = f"keep_float32 = {patterns[0]}"
-        elif self.policy.keeps_by_default(node.op_type):
-            self.kept[node] = "by default"
-        elif node.domain not in ("", "ai.onnx") or not self._takes_half(node):
-            self.kept[node] = "has no lower form"
+        standard = node.domain in ("", "ai.onnx")
+        if (
+            patterns
+            or self.policy.keeps_by_default(node.op_type)
+            or not (standard and self._takes_half(node))
+        ):
+            self.kept.add(node)
 
     def _takes_half(self, node: ir.Node) -> bool:
         """Whether the node can compute in the lower type at all."""
@@ -156,8 +157,7 @@ class _Plan:
         if not fault:
             return
         readers = list(dict.fromkeys(n for n in self._readers(value) if n not in self.kept))
-        for node in readers:
-            self.kept[node] = f"reads {value.name!r}, {fault}"
+        self.kept.update(readers)
         if readers:
             names = ", ".join(node.name or node.op_type for node in readers)
             self._odd.append(f"{names}: in float32, for {value.name!r} {fault}.")
@@ -192,7 +192,7 @@ class _Plan:
         computed = [v for v in node.inputs if v is not None and self._is_computed(v)]
         if not computed or not all(self._is_float32(v) for v in computed):
             return False
-        self.kept[node] = "moves float32"
+        self.kept.add(node)
         return True
 
     def _follow_back(self, node: ir.Node) -> None:
@@ -204,7 +204,7 @@ class _Plan:
         readers = [n for v in node.outputs for n in v.consumers() if _computes(n)]
         if readers and all(reader in self.kept for reader in readers):
             self.lowered.discard(node)
-            self.kept[node] = "moves float32"
+            self.kept.add(node)
 
     def _is_computed(self, value: ir.Value | None) -> bool:
         """Whether a float32 value depends on the model's inputs."""
