@@ -83,6 +83,8 @@ class Lowering:
     def __init__(
         self, model: "torch.nn.Module", precision: Precision, overflows: dict[str, float]
     ) -> None:
+        import torch
+
         self._precision = precision
         self._dtype = torch_dtype(precision.dtype)
         self._modules: list[str] = []
@@ -92,6 +94,12 @@ class Lowering:
             if self._holds_beyond(tensor)
         }
         self._overflows = overflows
+        # torch takes a recurrent layer apart; the graph holds it as one operator: LSTM, GRU or RNN.
+        self._recurrent = {
+            name: module.mode.partition("_")[0]
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.RNNBase)
+        }
         for name, module in model.named_modules():
             if name:
                 module.register_forward_pre_hook(self._entering(name))
@@ -173,6 +181,8 @@ class Lowering:
         if all(item in MOVES for item in types):
             return False
         module = self._modules[-1] if self._modules else ""
+        if module in self._recurrent:
+            types = (self._recurrent[module],)
         return not any(self._precision.keeps(item, module) for item in types)
 
     def _rounded(self, leaf: Any, where: str) -> Any:

@@ -86,6 +86,29 @@ def test_recurrent_layers_round_at_every_step() -> None:
     np.testing.assert_array_equal(found, low(found))
 
 
+class Tagger(nn.Module):
+    """A recurrent layer of its own, as models have it."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = getattr(nn, kind)(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)[0]
+        return y
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_are_whole_operators_and_kept_as_the_policy_says(kind: str) -> None:
+    model, x = Tagger(kind), X[:, None]
+    plain = model(torch.from_numpy(x)).detach().numpy()
+    # Other kernels of torch, and nothing rounded to 2**-11: a few units of float32 near 1.
+    np.testing.assert_allclose(called(model, x)[0], plain, rtol=0, atol=1e-6)
+    rounded, _ = called(model, x, Precision("bfloat16"))
+    np.testing.assert_array_equal(rounded, low(rounded, "bfloat16"))
+
+
 def test_a_kept_module_computes_in_float32_and_its_reader_rounds() -> None:
     model = nn.Sequential(Amplifier(), nn.Tanh())
     found, overflows = called(model, X, Precision("float16", ("0",)))
