@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ascend_migrate.pipeline.checkpoint.contents import Storage, checked
+from ascend_migrate.pipeline.checkpoint.contents import Storage, checked, put_together
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.mapped import PIECE, forget, peek, pieces
 
@@ -206,12 +206,7 @@ def _storage(entry: zipfile.ZipInfo, record: memoryview) -> Storage:
             for _ in stream():
                 pass
             return record
-        whole = bytearray(entry.file_size)
-        at = 0
-        for piece in stream():
-            whole[at : at + len(piece)] = piece
-            at += len(piece)
-        return memoryview(whole).toreadonly()
+        return put_together(entry.file_size, stream)
 
     return Storage(entry.file_size, load, not stored, stream)
 

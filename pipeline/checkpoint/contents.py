@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,21 @@ class Storage:
     load: Callable[[], memoryview]
     made: bool = False
     stream: Callable[[], Iterator[memoryview]] | None = None
+
+    @classmethod
+    def of_stream(cls, nbytes: int, stream: Callable[[], Iterator[memoryview]]) -> "Storage":
+        """Returns a storage that is put together in memory only where all of it is wanted."""
+        return cls(nbytes, partial(put_together, nbytes, stream), made=True, stream=stream)
+
+
+def put_together(nbytes: int, stream: Callable[[], Iterator[memoryview]]) -> memoryview:
+    """Returns all that a stream of ``nbytes`` bytes yields, in one piece."""
+    whole = bytearray(nbytes)
+    at = 0
+    for piece in stream():
+        whole[at : at + len(piece)] = piece
+        at += len(piece)
+    return memoryview(whole).toreadonly()
 
 
 @dataclass(frozen=True, slots=True)

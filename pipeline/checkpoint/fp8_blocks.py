@@ -8,7 +8,7 @@ https://huggingface.co/deepseek-ai/DeepSeek-V3, inference/fp8_cast_bf16.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ def unpack_blocks(
         key = f"unpacked:{name}"
         stream = partial(_stream, source, weight, scales)
         nbytes = 2 * math.prod(weight.shape)
-        storages[key] = Storage(nbytes, partial(_joined, stream), made=True, stream=stream)
+        storages[key] = Storage.of_stream(nbytes, stream)
         steps = contiguous(weight.shape)
         found[name] = View(key, "bfloat16", weight.shape, steps, 0, weight.device)
         del found[f"{name}{SUFFIX}"]
@@ -87,10 +87,6 @@ def _check(name: str, weight: View, scales: View) -> None:
 def _stream(contents: Contents, weight: View, scales: View) -> Iterator[memoryview]:
     factors = materialise(scales, contents.storage(scales.storage))
     return dequantised(stream_view(contents, weight), factors, weight.shape[1])
-
-
-def _joined(stream: Callable[[], Iterator[memoryview]]) -> memoryview:
-    return memoryview(b"".join(stream()))
 
 
 def dequantised(

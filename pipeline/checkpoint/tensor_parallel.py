@@ -164,7 +164,7 @@ def _merged(
         stream = partial(_woven, tuple(shards), source)
     else:
         stream = partial(_in_order, _ordered(rule, shards), source)
-    return view, Storage(view.nbytes, partial(_loaded, view.nbytes, stream), True, stream)
+    return view, Storage.of_stream(view.nbytes, stream)
 
 
 def _ordered(rule: str, shards: Sequence[View]) -> tuple[View, ...]:
@@ -191,15 +191,6 @@ def _woven(shards: Sequence[View], source: Contents) -> Iterator[memoryview]:
         parts = [narrowed(shard, at, min(at + step, rows)) for shard in shards]
         arrays = [materialise(part, source.storage(part.storage)) for part in parts]
         yield np.concatenate(arrays, axis=1).reshape(-1).view(np.uint8).data
-
-
-def _loaded(size: int, stream: Callable[[], Iterator[memoryview]]) -> memoryview:
-    whole = bytearray(size)
-    at = 0
-    for piece in stream():
-        whole[at : at + len(piece)] = piece
-        at += len(piece)
-    return memoryview(whole).toreadonly()
 
 
 def _same(shards: Sequence[View], source: Contents) -> memoryview:
