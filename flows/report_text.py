@@ -16,8 +16,8 @@ WORDS = {
 }
 
 MEANINGS = {
-    "weights.equal": "every tensor is the source's, bit for bit",
-    "weights.ledger": "every tensor of the source is in there, bit for bit",
+    "weights.equal": "every tensor is the source's, bit for bit or as the declared cast makes it",
+    "weights.ledger": "every tensor of the source is in there, bit for bit or as declared",
     "weights.finite": "no weight is NaN",
     "outputs.present": "every output is there, in every case, with its sizes and type",
     "outputs.close": "as near to float64 as the original is, on the whole",
