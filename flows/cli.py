@@ -13,7 +13,14 @@ from typing import Any, NoReturn
 
 import click
 
-from ascend_migrate.flows import cli_errors, cli_flow, cli_inspect, cli_migrate, cli_registry
+from ascend_migrate.flows import (
+    cli_errors,
+    cli_flow,
+    cli_inspect,
+    cli_migrate,
+    cli_preflight,
+    cli_registry,
+)
 from ascend_migrate.flows.cli_options import echo
 from ascend_migrate.pipeline.errors import ExitCode, MigrationError
 
@@ -51,6 +58,7 @@ def cli() -> None:
 for _command in (
     cli_inspect.inspect,
     *cli_migrate.COMMANDS,
+    cli_preflight.preflight,
     *cli_registry.COMMANDS,
     cli_flow.flow,
     cli_inspect.doctor,

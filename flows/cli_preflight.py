@@ -1,0 +1,61 @@
+"""The command that judges a graph by what is known of CANN, without CANN."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ascend_migrate.flows import cli_options as shared
+from ascend_migrate.pipeline.errors import ExitCode
+from ascend_migrate.pipeline.printable import plain
+
+if TYPE_CHECKING:
+    from ascend_migrate.pipeline.cann.generations import Generation
+    from ascend_migrate.validators.preflight import Warned
+
+_SHOWN = 3
+"""Places of a rule that are named in the text; --json has them all."""
+
+
+@click.command()
+@click.argument("model", type=shared.existing)
+@click.option("--soc", required=True, metavar="CHIP", help="Exact chip, such as Ascend910B3.")
+@click.option("--cann", default="8.1", show_default=True, help="Version of CANN.")
+@shared.as_json
+def preflight(model: Path, soc: str, cann: str, json_: bool) -> int:
+    """Say what of an ONNX file CANN would refuse or compute otherwise; runs without CANN."""
+    from ascend_migrate.pipeline.cann.generations import load_generation
+    from ascend_migrate.validators.preflight import BLOCKING
+    from ascend_migrate.validators.preflight import preflight as examine
+
+    generation = load_generation(cann)
+    found = examine(model, generation, soc)
+    document = {
+        "model": model.name,
+        "soc": soc,
+        "cann": cann,
+        "rules": {"generation": generation.name, "about": generation.about},
+        "findings": [item.to_json() for item in found],
+        "verified_on_device": False,
+    }
+    shared.print_result(document, _text(model, soc, generation, found), json_=json_)
+    return ExitCode.REFUSED if any(item.effect in BLOCKING for item in found) else ExitCode.OK
+
+
+def _text(model: Path, soc: str, generation: "Generation", found: Sequence["Warned"]) -> str:
+    by_rule: dict[tuple[str, str], list[Warned]] = {}
+    for item in found:
+        by_rule.setdefault((item.rule, item.op_type), []).append(item)
+    lines = [f"{model.name} on {soc}, by the rules for CANN {generation.name}:"]
+    for items in by_rule.values():
+        first = items[0]
+        names = ", ".join(plain(item.place) for item in items[:_SHOWN])
+        more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+        lines.append(f"{first.effect}: {first.op_type} {names}{more}".replace(":  ", ": "))
+        lines.append(f"    {plain(first.says)} ({first.certainty}: {first.source})")
+        lines.append(f"    to do: {first.remedy}")
+    if not found:
+        lines.append("nothing found")
+    lines.append("Not verified on device: these are rules that were read, not a compilation.")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What CANN's ONNX parser and compiler take, as data with its sources: one file a generation."""
