@@ -16,8 +16,10 @@ import click
 from ascend_migrate.flows import (
     cli_errors,
     cli_flow,
+    cli_forecast,
     cli_inspect,
     cli_migrate,
+    cli_om,
     cli_preflight,
     cli_registry,
 )
@@ -59,6 +61,8 @@ for _command in (
     cli_inspect.inspect,
     *cli_migrate.COMMANDS,
     cli_preflight.preflight,
+    *cli_om.COMMANDS,
+    cli_forecast.forecast,
     *cli_registry.COMMANDS,
     cli_flow.flow,
     cli_inspect.doctor,

@@ -1,0 +1,118 @@
+"""`om` and `import-om` as a user meets them, with and without a CANN (an emulated one)."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import onnx
+import pytest
+from tests.converters.atc.emulated import install
+from tests.validators.preflight_models import Node, floats
+
+from ascend_migrate.flows import cli
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    onnx.save(Node("Abs", [floats("n", 3)]).model(), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+@pytest.fixture
+def cann(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = install(tmp_path)
+    monkeypatch.setenv("ASCEND_TOOLKIT_HOME", str(root))
+    return root
+
+
+def asked(model: Path, out: Path, *options: str) -> list[str]:
+    return ["om", str(model), "--soc", "Ascend910B3", "-o", str(out), *options]
+
+
+def test_without_cann_it_says_what_to_install(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(asked(model, tmp_path / "out")) == 3
+    error = capsys.readouterr().err
+    assert "install Ascend-cann-toolkit" in error
+    assert "--bundle" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_compiled_file_says_what_it_is(
+    model: Path, tmp_path: Path, cann: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = asked(model, tmp_path / "out", "--input", "x0=float32[n=1..4,3]")
+    assert cli.run(given) == 0
+    assert "not verified on device" in capsys.readouterr().out
+    identity = json.loads((tmp_path / "out" / "om.json").read_text())
+    assert identity["soc"] == "Ascend910B3"
+    assert identity["precision_mode"] == "origin"
+    assert identity["toolkit"] == "8.1.RC1"
+    assert (tmp_path / "out" / "model.om").read_text().startswith("emulated ")
+    assert (tmp_path / "out" / "atc.log").is_file()
+
+
+def test_two_chips_make_two_files(model: Path, tmp_path: Path, cann: Path) -> None:
+    for chip in ("Ascend910B3", "Ascend310P3"):
+        assert cli.run(["om", str(model), "--soc", chip, "-o", str(tmp_path / chip)]) == 0
+    one, other = ((tmp_path / c / "om.json").read_bytes() for c in ("Ascend910B3", "Ascend310P3"))
+    assert one != other
+
+
+def test_a_refusal_keeps_the_log(
+    model: Path,
+    tmp_path: Path,
+    cann: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EMULATED_ATC", "new message")
+    assert cli.run(asked(model, tmp_path / "out")) == 2
+    assert "E13010 (ai.onnx::22::Conv)" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["atc.log"]
+
+
+def test_a_bundle_goes_and_comes_back(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = tmp_path / "bundle"
+    assert cli.run(asked(model, bundle, "--bundle")) == 0
+    assert "convert.sh" in capsys.readouterr().out
+    assert cli.run(["import-om", str(bundle), "-o", str(tmp_path / "early")]) == 2
+    assert "was not converted" in capsys.readouterr().err
+    root = install(tmp_path)
+    monkeypatch.setenv("PATH", f"{root / 'bin'}:/usr/bin:/bin")
+    subprocess.run([str(bundle / "convert.sh")], check=True, capture_output=True)
+    assert cli.run(["import-om", str(bundle), "-o", str(tmp_path / "out"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["identity"]["soc"] == "Ascend910B3"
+    assert (tmp_path / "out" / "model.om").read_bytes() == (bundle / "model.om").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--input", "x0=float32[n=1|2,3"], "expected NAME=DTYPE"),
+        (["--keep-dtype", "model.onnx"], "has no effect with the precision mode origin"),
+        (["--golden", "model.onnx"], "--golden goes with --bundle"),
+        (["--input", "x0=float32[n=1|2,m=1..3]", "--bundle"], "list the sizes of m"),
+    ],
+)
+def test_requests_at_fault(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(asked(model, tmp_path / "out", *options)) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
