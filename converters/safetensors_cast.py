@@ -1,14 +1,14 @@
 """Casts of floating tensors on their way from file to file, and what the casts lose.
 
-Rounding is to nearest, ties to even, as IEEE 754 has it and as torch does it; a NaN stays one.
+Rounding is to nearest, ties to even, as IEEE 754 has it and as torch does it; a NaN stays one, with
+other bits where torch's own depend on the length of the tensor.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,12 @@ from ascend_migrate.pipeline.precision import LOWER_TYPES
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
 
     Array = NDArray[Any]
 
 CASTS = LOWER_TYPES
 """What float32 tensors can be stored as."""
-
-_SERIAL = 1 << 14
-"""Elements that torch casts in the thread that asks: for more it wakes others, which then wait."""
 
 _NORMAL = MappingProxyType({"float16": (0x0400, 0x7C00), "bfloat16": (0x0080, 0x7F80)})
 """Bits of the smallest normal number and of the infinite one, without their signs. Between them
@@ -109,30 +107,44 @@ def _whole_elements(pieces: Iterable[memoryview], width: int) -> Iterator[memory
 
 
 def _engine(dtype: str) -> Callable[[Array], Array]:
-    """Returns the fastest exact cast: NumPy has no vector code for float16, and torch has."""
+    """Returns the fastest exact cast: NumPy makes float16 at a tenth of onnxruntime's speed.
+
+    Both were compared with torch for each of the 2**32 bit patterns of float32.
+    """
     if dtype == "float16":
-        return _with_torch
+        return _with_onnxruntime
     return partial(_with_numpy, dtype=numpy_dtype(dtype))
 
 
-def _with_torch(array: Array) -> Array:
-    import numpy as np
-    import torch
-
-    lowered = np.empty(array.shape, np.float16)
-    # What is read is never written to here.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        source, target = torch.from_numpy(array), torch.from_numpy(lowered)
-    for at in range(0, len(array), _SERIAL):
-        target[at : at + _SERIAL] = source[at : at + _SERIAL]
+def _with_onnxruntime(array: Array) -> Array:
+    lowered: Array = _to_float16().run(None, {"x": array})[0]
     return lowered
+
+
+@cache
+def _to_float16() -> InferenceSession:
+    """Returns a program of one Cast, which any number of threads may run."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT16, ["n"])
+    node = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT16)
+    opset = helper.make_opsetid("", 21)
+    graph = helper.make_graph([node], "cast", [x], [y])
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # others would only wait for the same disk
+    options.enable_cpu_mem_arena = False
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _with_numpy(array: Array, dtype: np.dtype[Any]) -> Array:
     import numpy as np
 
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return array.astype(dtype)
 
 
@@ -141,15 +153,16 @@ def _count(before: Array, bits: NDArray[np.uint16], dtype: str, loss: Loss) -> N
     import numpy as np
 
     smallest, infinite = _NORMAL[dtype]
-    size = bits & 0x7FFF
-    if smallest <= size.min() and size.max() < infinite:
+    place = bits & 0x7FFF
+    place -= smallest  # what is below comes out on top, as unsigned numbers wrap
+    odd = np.flatnonzero(place >= infinite - smallest)
+    if len(odd) < len(bits):
         loss.change = max(loss.change, BY_NAME[dtype].epsilon or 0.0)
+    if not len(odd):
         return
-    odd = (size < smallest) | (size >= infinite)
-    if not odd.all():
-        loss.change = max(loss.change, BY_NAME[dtype].epsilon or 0.0)
-    exact = before[odd].astype(np.float64)
-    found = bits[odd].view(numpy_dtype(dtype)).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # what a signalling NaN is called
+        exact = before[odd].astype(np.float64)
+        found = bits[odd].view(numpy_dtype(dtype)).astype(np.float64)
     loss.overflowed += int(np.count_nonzero(np.isinf(found) & np.isfinite(exact)))
     loss.vanished += int(np.count_nonzero((found == 0) & (exact != 0)))
     kept = np.isfinite(found) & (found != 0)

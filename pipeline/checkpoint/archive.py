@@ -8,14 +8,14 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint.contents import Storage, checked, put_together
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
-from ascend_migrate.pipeline.checkpoint.mapped import PIECE, forget, peek, pieces
+from ascend_migrate.pipeline.checkpoint.mapped import PIECE, Peek, forget, peeking, pieces
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 """PKWARE APPNOTE 4.3.7."""
@@ -46,11 +46,49 @@ class Archive:
 
     top: str
     records: dict[str, Storage]
-    _heads: dict[str, Callable[[int], bytes]]
+    _entries: dict[str, "_Entry"]
 
     def head(self, name: str, size: int) -> bytes:
         """Returns the first bytes of a record, not yet checked against its checksum."""
-        return self._heads[name](size)
+        return self._entries[name].head(size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry that has passed all checks but that of its bytes, which begin at ``start``."""
+
+    data: memoryview
+    start: int
+    info: zipfile.ZipInfo
+
+    @property
+    def stored(self) -> bool:
+        return self.info.compress_type == zipfile.ZIP_STORED
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(self.info.file_size, self.load, not self.stored, self.stream)
+
+    def head(self, size: int) -> bytes:
+        if self.stored:
+            return bytes(self._raw[:size])
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(self._raw, size)
+
+    def load(self) -> memoryview:
+        if not self.stored:
+            return put_together(self.info.file_size, self.stream)
+        for _ in self.stream():
+            pass
+        return self._raw
+
+    def stream(self) -> Iterator[memoryview]:
+        raw = pieces(self.data, self.start, self.info.compress_size)
+        plain = raw if self.stored else _inflated(self.info, raw)
+        return checked(plain, self.info.CRC, self.info.filename)
+
+    @property
+    def _raw(self) -> memoryview:
+        return self.data[self.start : self.start + self.info.compress_size]
 
 
 def open_archive(data: memoryview) -> Archive:
@@ -69,24 +107,22 @@ def open_archive(data: memoryview) -> Archive:
     tops = {name.partition("/")[0] for name in names}
     top = tops.pop() if len(tops) == 1 and all("/" in name for name in names) else ""
     below = len(top) + 1 if top else 0
-    spans = []
-    records = {}
-    heads = {}
     forget(data)
+    peek = peeking(data)
+    found = {}
+    spans = []
     for entry in entries:
         _check_entry(entry)
-        start = _data_offset(data, entry)
+        start = _data_offset(peek, len(data), entry)
         spans.append((entry.header_offset, start + entry.compress_size, entry.filename))
-        record = data[start : start + entry.compress_size]
-        records[entry.filename[below:]] = _storage(entry, record)
-        heads[entry.filename[below:]] = _head(entry, record)
+        found[entry.filename[below:]] = _Entry(data, start, entry)
     spans.sort()
     if spans and spans[0][0]:
         raise FormatError("begins with bytes that belong to no entry; refused")
     for (_, end, _), (begin, _, name) in pairwise(spans):
         if begin < end:
             raise FormatError(f"entry {shown(name)} lies inside another one; refused")
-    return Archive(top, records, heads)
+    return Archive(top, {name: entry.storage for name, entry in found.items()}, found)
 
 
 class _Window(io.RawIOBase):
@@ -159,62 +195,33 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         )
 
 
-def _data_offset(data: memoryview, entry: zipfile.ZipInfo) -> int:
-    spellings = _spellings(entry.filename)
+def _data_offset(peek: Peek, size: int, entry: zipfile.ZipInfo) -> int:
+    name = entry.filename.encode()
     start = _LOCAL_HEADER.size
-    header = peek(data, entry.header_offset, start + max(map(len, spellings)))
-    fields = _LOCAL_HEADER.unpack_from(header)
-    flags, method, name_length, extra_length = fields[2], fields[3], fields[9], fields[10]
-    name = header[start : start + name_length]
+    header = peek(entry.header_offset, start + len(name))
+    magic, _, flags, method, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
     # The readers of other programs believe this header, not the one at the end of the file.
-    if fields[0] != b"PK\3\4" or len(name) != name_length or name not in spellings:
+    same = header[start : start + name_length] == name and name_length == len(name)
+    if magic != b"PK\3\4" or not (same or _in_cp437(entry, header[start:], name_length)):
         raise FormatError(f"entry {shown(entry.filename)} has two names; refused")
     if flags & _ENCRYPTED or method != entry.compress_type:
         raise FormatError(f"entry {shown(entry.filename)} is described in two ways; refused")
     offset: int = entry.header_offset + start + name_length + extra_length
-    if offset + entry.compress_size > len(data):
+    if offset + entry.compress_size > size:
         raise FormatError(f"entry {shown(entry.filename)} reaches past the end of the file")
     return offset
 
 
-def _spellings(name: str) -> list[bytes]:
-    found = [name.encode("utf-8")]
-    try:
-        return [*found, name.encode("cp437")]
-    except UnicodeEncodeError:
-        return found
+def _in_cp437(entry: zipfile.ZipInfo, text: bytes, length: int) -> bool:
+    """Tells whether the name is spelled as before UTF-8, in which no name is longer."""
+    name = entry.filename.encode("cp437", "replace")
+    return name.decode("cp437") == entry.filename and text[:length] == name
 
 
-def _head(entry: zipfile.ZipInfo, record: memoryview) -> Callable[[int], bytes]:
-    def head(size: int) -> bytes:
-        if entry.compress_type == zipfile.ZIP_STORED:
-            return bytes(record[:size])
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(record, size)
-
-    return head
-
-
-def _storage(entry: zipfile.ZipInfo, record: memoryview) -> Storage:
-    stored = entry.compress_type == zipfile.ZIP_STORED
-
-    def stream() -> Iterator[memoryview]:
-        plain = pieces(record) if stored else _inflated(entry, record)
-        return checked(plain, entry.CRC, entry.filename)
-
-    def load() -> memoryview:
-        if stored:
-            for _ in stream():
-                pass
-            return record
-        return put_together(entry.file_size, stream)
-
-    return Storage(entry.file_size, load, not stored, stream)
-
-
-def _inflated(entry: zipfile.ZipInfo, record: memoryview) -> Iterator[memoryview]:
+def _inflated(entry: zipfile.ZipInfo, raw: Iterator[memoryview]) -> Iterator[memoryview]:
     machine = zlib.decompressobj(-zlib.MAX_WBITS)
     size = 0
-    for piece in pieces(record):
+    for piece in raw:
         rest: bytes | memoryview = piece
         full = False  # more may come of what was taken in already
         while (rest or full) and not machine.eof and size <= entry.file_size:

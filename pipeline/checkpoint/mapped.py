@@ -4,7 +4,7 @@ import ctypes
 import io
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import local
 
@@ -54,8 +54,8 @@ def file_state(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def pieces(data: memoryview) -> Iterator[memoryview]:
-    """Yields ``data`` in order, in pieces of at most `PIECE` bytes.
+def pieces(data: memoryview, start: int = 0, size: int | None = None) -> Iterator[memoryview]:
+    """Yields ``size`` bytes of ``data`` from ``start`` on in pieces of at most `PIECE` bytes.
 
     What is mapped is read from its file instead. So no pages add up in memory, and a disk that
     fails is an error and not the end of the process.
@@ -65,16 +65,18 @@ def pieces(data: memoryview) -> Iterator[memoryview]:
         OSError: it cannot be read.
     """
     owner = data.obj
+    end = len(data) if size is None else start + size
     if not isinstance(owner, Mapped):
-        for at in range(0, len(data), PIECE):
-            yield data[at : at + PIECE]
+        for at in range(start, end, PIECE):
+            yield data[at : min(at + PIECE, end)]
         return
-    if not len(data):
+    if start == end:
         return
-    at = _address(data) - owner.address
-    end = at + len(data)
+    shift = _place(data, owner)
+    at, end = start + shift, end + shift
     stream = _opened.again(owner)
     while at < end:
+        # Asked again each time: closed, its number may be another file's.
         piece = os.pread(stream.fileno(), min(PIECE, end - at), at)
         if not piece:
             raise FormatError(f"{owner.path.name} was cut off while it was read; start again")
@@ -82,8 +84,12 @@ def pieces(data: memoryview) -> Iterator[memoryview]:
         at += len(piece)
 
 
-def peek(data: memoryview, start: int, size: int) -> bytes:
-    """Returns up to ``size`` bytes from ``start`` on: few of a whole file, so none of it is mapped.
+Peek = Callable[[int, int], bytes]
+"""Returns up to so many bytes (second) from a place (first) on."""
+
+
+def peeking(data: memoryview) -> Peek:
+    """Returns what looks at few bytes of ``data`` without mapping any of its file.
 
     Looking at a mapped page costs ten times as much, and brings those around it into memory.
 
@@ -92,9 +98,19 @@ def peek(data: memoryview, start: int, size: int) -> bytes:
         OSError: it cannot be read.
     """
     owner = data.obj
-    if not isinstance(owner, Mapped) or len(data) != len(owner) or start < 0:
-        return bytes(data[start : start + size])
-    return os.pread(_opened.again(owner).fileno(), size, start)
+    if not isinstance(owner, Mapped):
+        return lambda start, size: bytes(data[start : start + size])
+    stream, shift, end = _opened.again(owner), _place(data, owner), len(data)
+
+    def peek(start: int, size: int) -> bytes:
+        return os.pread(stream.fileno(), max(min(size, end - start), 0), shift + start)
+
+    return peek
+
+
+def _place(data: memoryview, owner: Mapped) -> int:
+    """Returns where mapped bytes are in their file, which a slice does not say."""
+    return 0 if len(data) == len(owner) else _address(data) - owner.address
 
 
 class _Opened(local):
@@ -125,7 +141,7 @@ def forget(data: memoryview) -> None:
     """Gives the pages of mapped ``data`` back; they are read again when they are touched."""
     owner = data.obj
     if isinstance(owner, Mapped) and len(data):
-        start = _address(data) - owner.address
+        start = _place(data, owner)
         first = start - start % mmap.PAGESIZE
         owner.madvise(mmap.MADV_DONTNEED, first, start + len(data) - first)
 
@@ -154,7 +170,7 @@ class PrivateMaps:
                 if file_state(os.fstat(stream.fileno())) != owner.state:
                     raise FormatError(f"{owner.path.name} was changed while it was read")
                 self._maps[id(owner)] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-        start = _address(data) - owner.address
+        start = _place(data, owner)
         return memoryview(self._maps[id(owner)])[start : start + len(data)]
 
 

@@ -221,6 +221,8 @@ def _renumbered(tensors: Rank, offsets: Mapping[str, int]) -> Rank:
         layer = _LAYER.fullmatch(name)
         if layer:
             name = f"{layer[1]}{int(layer[2]) + offsets.get(layer[1], 0)}{layer[3]}"  # noqa: PLW2901
+        if name in found:
+            raise FormatError(f"holds tensor {shown(name)} twice, in two spellings; refused")
         found[name] = view
     return found
 

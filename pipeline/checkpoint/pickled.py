@@ -10,13 +10,14 @@ Opcodes: CPython's Lib/pickletools.py. Names: torch/_utils.py and torch/storage.
 """
 
 import pickle
+import struct
 import sys
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+from ascend_migrate.pipeline.checkpoint import pickle_opcodes as ops
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
-from ascend_migrate.pipeline.checkpoint.pickle_opcodes import opcodes
 from ascend_migrate.pipeline.checkpoint.torch_names import Global, Inert, resolve
 
 _MAX_OPCODES = 8_000_000
@@ -53,29 +54,63 @@ class Machine:
             FormatError: too long, or an opcode that no checkpoint has.
             ValueError, LookupError, TypeError: damaged.
         """
-        stack: list[Any] = []
-        memo: dict[int, Any] = {}
-        self._stack, self._memo = stack, memo
-        for count, (name, arg) in enumerate(opcodes(stream)):
-            if count > _MAX_OPCODES:
-                raise FormatError(f"its pickle has more than {_MAX_OPCODES} opcodes; refused")
-            # Most opcodes are one of these three kinds, and calling something costs more than them.
-            if name in _PUT:
-                memo[arg] = stack[-1]
-            elif name in _GET:
-                stack.append(memo[arg])
-            elif name in _PUSH:
-                stack.append(arg)
-            elif name in _BUILD:
-                _BUILD[name](self)
-            elif name != "STOP":
-                self._other(name, arg)
+        self._stack, self._memo = [], {}
+        stream.seek(self._steps(stream.getvalue(), stream.tell()))
         if len(self._stack) != 1 or self._stack[0] is _MARK:
             raise FormatError("its pickle ends with a stack that is not one value; damaged")
         return self._stack[0]
 
+    def _steps(self, data: bytes, at: int) -> int:
+        """Carries out the opcodes from ``at`` on, and returns the place behind STOP.
+
+        A checkpoint of thousands of small tensors is mostly pickle, and most of that is a dozen
+        opcodes: calling a function for each of them would cost more than all the rest.
+        """
+        stack, memo = self._stack, self._memo
+        for _ in range(_MAX_OPCODES):
+            code = data[at]
+            at += 1
+            if code == ops.LONG_BINPUT:
+                memo[_UNSIGNED(data, at)[0]] = stack[-1]
+                at += 4
+            elif code == ops.BINGET:
+                stack.append(memo[data[at]])
+                at += 1
+            elif code in _VALUES:
+                stack.append(_VALUES[code])
+            elif code in _BUILD:
+                _BUILD[code](self)
+            elif code in _NUMBERS:
+                width, number = _NUMBERS[code]
+                stack.append(number(data, at)[0])
+                at += width
+            elif code == ops.BINUNICODE:
+                start = at + 4
+                at = start + _UNSIGNED(data, at)[0]
+                if at > len(data):
+                    raise ValueError("its pickle ends inside a text")
+                stack.append(data[start:at].decode("utf-8", "surrogatepass"))
+            elif code == ops.BINPUT:
+                memo[data[at]] = stack[-1]
+                at += 1
+            elif code == ops.LONG_BINGET:
+                stack.append(memo[_UNSIGNED(data, at)[0]])
+                at += 4
+            elif code == ops.STOP:
+                return at
+            else:
+                name, arg, at = ops.opcode_at(data, at - 1)
+                self._other(name, arg)
+        raise FormatError(f"its pickle has more than {_MAX_OPCODES} opcodes; refused")
+
     def _other(self, name: str, arg: Any) -> None:
-        if name in ("GLOBAL", "INST"):
+        if name == "PUT":
+            self._memo[arg] = self._stack[-1]
+        elif name == "GET":
+            self._stack.append(self._memo[arg])
+        elif name in _PUSH:
+            self._stack.append(arg)
+        elif name in ("GLOBAL", "INST"):
             module, _, attribute = arg.partition(" ")
             if name == "INST":
                 self._items()
@@ -242,37 +277,32 @@ _OWN_LIBRARY = sys.stdlib_module_names | {"__builtin__", "posix", "nt", "pip"}
 """Packages that are on every computer, so that a hostile file can count on them."""
 
 _KEYS = (str, int, float, bytes, Inert)
-_PUT = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
-_GET = frozenset(("GET", "BINGET", "LONG_BINGET"))
+_UNSIGNED = struct.Struct("<I").unpack_from
+_NUMBERS = {
+    ops.code("BININT1"): (1, struct.Struct("B").unpack_from),
+    ops.code("BININT2"): (2, struct.Struct("<H").unpack_from),
+    ops.code("BININT"): (4, struct.Struct("<i").unpack_from),
+}
+"""By opcode: the bytes of its number, and what reads them."""
+
+_VALUES = {
+    ops.code(name): value
+    for name, value in (
+        ("MARK", _MARK),
+        ("NONE", None),
+        ("NEWTRUE", True),
+        ("NEWFALSE", False),
+        ("EMPTY_TUPLE", ()),
+    )
+}
 _PUSH = frozenset(
     (
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG",
-        "LONG1",
-        "LONG4",
-        "STRING",
-        "BINSTRING",
-        "SHORT_BINSTRING",
-        "BINBYTES",
-        "SHORT_BINBYTES",
-        "BINBYTES8",
-        "BYTEARRAY8",
-        "UNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE",
-        "BINUNICODE8",
-        "FLOAT",
-        "BINFLOAT",
+        *("INT", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
     )
 )
-_BUILD: dict[str, Callable[[Machine], None]] = {
-    "NONE": lambda m: m._stack.append(None),
-    "NEWTRUE": lambda m: m._stack.append(True),
-    "NEWFALSE": lambda m: m._stack.append(False),
-    "MARK": lambda m: m._stack.append(_MARK),
+_STEPS: dict[str, Callable[[Machine], None]] = {
     "POP": Machine._discard,
     "POP_MARK": lambda m: m._items().clear(),
     "DUP": lambda m: m._stack.append(m._stack[-1]),
@@ -280,7 +310,6 @@ _BUILD: dict[str, Callable[[Machine], None]] = {
     "EMPTY_LIST": lambda m: m._stack.append([]),
     "EMPTY_SET": lambda m: m._stack.append([]),
     "EMPTY_DICT": lambda m: m._stack.append({}),
-    "EMPTY_TUPLE": lambda m: m._stack.append(()),
     "LIST": lambda m: m._collect(list),
     "FROZENSET": lambda m: m._collect(list),
     "TUPLE": lambda m: m._collect(tuple),
@@ -301,3 +330,4 @@ _BUILD: dict[str, Callable[[Machine], None]] = {
     "OBJ": Machine._object,
     "BINPERSID": Machine._persist,
 }
+_BUILD = {ops.code(name): step for name, step in _STEPS.items()}

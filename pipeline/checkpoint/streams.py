@@ -12,7 +12,7 @@ parts of a larger one are cut out of its stream, which is run through for each o
 
 
 def stream_view(contents: Contents, view: View) -> Iterator[memoryview]:
-    """Yields the bytes of the contiguous tensor in order.
+    """Returns the bytes of the contiguous tensor in order.
 
     Args:
         contents: an opened file.
@@ -23,12 +23,11 @@ def stream_view(contents: Contents, view: View) -> Iterator[memoryview]:
         OSError: the file cannot be read.
     """
     if not view.nbytes:
-        return
+        return iter(())
     if not view.as_stored:
-        yield from gathered(view, contents.storage(view.storage))
-        return
+        return gathered(view, contents.storage(view.storage))
     run = _run(contents, view.storage, *extent(view))
-    yield from _bools(run) if view.dtype == "bool" else run
+    return _bools(run) if view.dtype == "bool" else run
 
 
 def _run(contents: Contents, name: str, begin: int, end: int) -> Iterator[memoryview]:
@@ -36,7 +35,7 @@ def _run(contents: Contents, name: str, begin: int, end: int) -> Iterator[memory
     whole = (begin, end) == (0, storage.nbytes)
     if storage.stream is not None and (whole or _large(storage)):
         return storage.stream() if whole else _cut(storage.stream(), begin, end)
-    return pieces(contents.storage(name)[begin:end])
+    return pieces(contents.storage(name), begin, end - begin)
 
 
 def _large(storage: Storage) -> bool:

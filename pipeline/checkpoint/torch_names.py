@@ -5,15 +5,19 @@ Signatures: torch/_utils.py (``_rebuild_*``) and torch/serialization.py (persist
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ascend_migrate.pipeline.checkpoint import torch_quantized, torch_sparse
 from ascend_migrate.pipeline.checkpoint.faults import FormatError, shown
 from ascend_migrate.pipeline.checkpoint.torch_quantized import QUANTIZED, SUB_BYTE, UNREAD
-from ascend_migrate.pipeline.checkpoint.views import Unsupported, View
+from ascend_migrate.pipeline.checkpoint.views import Unsupported, View, last_element
 from ascend_migrate.pipeline.dtypes import BY_NAME, BY_STORAGE
 
 Call = Callable[[tuple[Any, ...]], Any]
+
+_KINDS = 64
+"""Storage classes that are remembered: torch has 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +86,15 @@ def storage_ref(pid: Any) -> StorageRef:
     if not isinstance(pid, tuple) or len(pid) not in (5, 6) or _text(pid[0]) != "storage":
         raise FormatError("its pickle holds a reference that is not a storage; damaged")
     kind, key, location, numel = pid[1:5]
-    name = kind.name.rpartition(".")[2] if isinstance(kind, Global) else ""
     shift, limit = 0, _whole(numel)
     if len(pid) == 6 and pid[5] is not None:  # noqa: PLR2004 (the legacy form with a view)
         _, shift, limit = pid[5]
         if _whole(shift) + _whole(limit) > numel:
             raise FormatError(f"storage {shown(key)} has a view that reaches past its end")
-    dtype = _storage_dtype(name, kind)
-    return StorageRef(
-        _text(key),
-        dtype,
-        numel,
-        _text(location)[:32],
-        shift,
-        limit,
-        quantized=name in QUANTIZED,
-        sub_byte=name in SUB_BYTE,
-    )
+    if not isinstance(kind, Global):
+        raise FormatError(f"its storage type {shown(kind)} is not supported")
+    dtype, *marks = _storage_kind(kind.name)
+    return StorageRef(_text(key), dtype, numel, _text(location)[:32], shift, limit, *marks)
 
 
 def resolve(module: str, attribute: str) -> Call | None:
@@ -126,14 +122,21 @@ def _whole(value: Any) -> int:
     return value
 
 
-def _storage_dtype(name: str, kind: Any) -> str:
+@lru_cache(_KINDS)
+def _storage_kind(kind: str) -> tuple[str, bool, bool]:
+    """Returns a storage class's element type, whether it is quantized, and whether below a byte."""
+    name = kind.rpartition(".")[2]
     if name == "UntypedStorage":
-        return "uint8"
+        return "uint8", False, False
     if name in QUANTIZED:
-        return QUANTIZED[name]
+        return QUANTIZED[name], True, name in SUB_BYTE
     if name not in BY_STORAGE:
         raise FormatError(f"its storage type {shown(kind)} is not supported")
-    return BY_STORAGE[name].name
+    return BY_STORAGE[name].name, False, False
+
+
+def _naturals(numbers: Any) -> tuple[int, ...]:
+    return tuple([_whole(number) for number in numbers])
 
 
 def _view(
@@ -145,10 +148,9 @@ def _view(
     if ref.quantized:
         return UNREAD
     marks = metadata if isinstance(metadata, dict) else {}
-    sizes = tuple(_whole(size) for size in shape)
-    steps = tuple(_whole(step) for step in stride)
+    sizes, steps, first = _naturals(shape), _naturals(stride), _whole(offset)
     width = BY_NAME[ref.dtype].itemsize
-    own = BY_NAME[dtype or ref.dtype].itemsize
+    own = BY_NAME[dtype].itemsize if dtype else width
     if ref.shift * width % own:
         raise FormatError("holds a tensor that does not begin on a whole element; damaged")
     view = View(
@@ -156,15 +158,17 @@ def _view(
         dtype or ref.dtype,
         sizes,
         steps,
-        ref.shift * width // own + _whole(offset),
+        ref.shift * width // own + first,
         ref.device,
         conj=marks.get("conj") is True,
         neg=marks.get("neg") is True,
     )
-    if 0 not in sizes and len(sizes) == len(steps):
-        last = sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
-        if (_whole(offset) + last + 1) * own > ref.limit * width:
-            raise FormatError(f"holds a tensor that reaches past the end of storage {ref.key!r}")
+    if (
+        0 not in sizes
+        and len(sizes) == len(steps)
+        and (first + last_element(sizes, steps) + 1) * own > ref.limit * width
+    ):
+        raise FormatError(f"holds a tensor that reaches past the end of storage {ref.key!r}")
     return view
 
 

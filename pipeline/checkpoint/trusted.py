@@ -11,7 +11,7 @@ import signal
 import site
 import subprocess
 import sys
-import tempfile
+import time
 import weakref
 from contextlib import suppress
 from dataclasses import replace
@@ -24,12 +24,19 @@ from ascend_migrate.pipeline.checkpoint.faults import FormatError, named, shown
 from ascend_migrate.pipeline.checkpoint.formats import open_contents
 from ascend_migrate.pipeline.checkpoint.mapped import map_file
 from ascend_migrate.pipeline.errors import SourceError
+from ascend_migrate.pipeline.sandbox.scratch import scratch_folder, taken
 from ascend_migrate.pipeline.sandbox.unpickle import FAILURE, STATE
 
 FORMAT = "trusted-pickle"
 
 TIME_LIMIT = 600
 """Seconds: a module of several GB is made in less than a minute."""
+
+_DISK = 4 << 30
+"""Bytes that its folder may hold beside four copies of the file."""
+
+_LOOK = 0.25
+"""Seconds between two looks at that folder."""
 
 _MODULE = "ascend_migrate.pipeline.sandbox.unpickle"
 
@@ -50,8 +57,7 @@ def open_trusted(path: Path, search: Path, seconds: int = TIME_LIMIT) -> Content
     with named(path, FORMAT):
         _check_file(path)
         _LOG.warning("WARNING: %s: running the code in this file, as --trust-pickle asks", path)
-        with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
-            folder = Path(scratch).resolve()
+        with scratch_folder() as folder:
             confinement = _run(path.resolve(), folder, search.resolve(), seconds)
             _LOG.warning("WARNING: %s: it had %s", path, "; ".join(confinement))
             made = folder / STATE
@@ -105,9 +111,10 @@ def _run(path: Path, folder: Path, search: Path, seconds: int) -> list[str]:
         start_new_session=True,
     )
     try:
-        # Printed before anything of the checkpoint is read, and only then: the pipe is then shut.
-        said, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
+        said = _watched(
+            process, folder, time.monotonic() + seconds, _DISK + 4 * path.stat().st_size
+        )
+    except TimeoutError:
         raise FormatError(f"its code was ended after {seconds} s; nothing of it is used") from None
     finally:
         with suppress(ProcessLookupError):
@@ -117,6 +124,25 @@ def _run(path: Path, folder: Path, search: Path, seconds: int) -> list[str]:
             process.stdout.close()
     lines: list[str] = json.loads(said) if said else ["NOT CONFINED: the process ended at once"]
     return lines
+
+
+def _watched(process: subprocess.Popen[bytes], folder: Path, end: float, disk: int) -> bytes:
+    """Waits for a process and returns what it has printed.
+
+    Raises:
+        TimeoutError: it is not at an end by then.
+        FormatError: its folder holds more than ``disk`` bytes.
+    """
+    while time.monotonic() < end:
+        try:
+            # Printed before anything of the checkpoint is read, and only then: the pipe is shut.
+            return process.communicate(timeout=_LOOK)[0]
+        except subprocess.TimeoutExpired:
+            if taken(folder, disk):
+                raise FormatError(
+                    f"its code wrote more than {disk >> 20} MiB; nothing of it is used"
+                ) from None
+    raise TimeoutError
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -94,8 +94,13 @@ def extent(view: View) -> tuple[int, int]:
     width = BY_NAME[view.dtype].itemsize
     if 0 in view.shape:
         return view.offset * width, view.offset * width
-    last = sum((size - 1) * step for size, step in zip(view.shape, view.stride, strict=True))
+    last = last_element(view.shape, view.stride)
     return view.offset * width, (view.offset + last + 1) * width
+
+
+def last_element(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """Returns the place of a tensor's last element, counted from its first one."""
+    return sum([(size - 1) * step for size, step in zip(shape, stride, strict=True)])
 
 
 def check_view(view: View, storage_bytes: int) -> None:

@@ -23,6 +23,7 @@ from ascend_migrate.pipeline.registry import OciRegistry
 from ascend_migrate.pipeline.spec import read_spec
 from ascend_migrate.validators import ledger
 from ascend_migrate.validators.stored_weights import stored_weights
+from ascend_migrate.validators.weights import weights_of_checkpoint
 
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 
@@ -129,7 +130,7 @@ def test_a_cast_that_rounds_otherwise_is_found(tmp_path: Path) -> None:
     made = tmp_path / "made"
     made.mkdir()
     artifact = checkpoint_to_safetensors.convert(checkpoint, made, dtype="bfloat16")
-    weights = ledger.weights_of_checkpoint(checkpoint, precision=Precision("bfloat16"))
+    weights = weights_of_checkpoint(checkpoint, precision=Precision("bfloat16"))
 
     def outcomes() -> set[Outcome]:
         stored = stored_weights(artifact)
@@ -141,3 +142,23 @@ def test_a_cast_that_rounds_otherwise_is_found(tmp_path: Path) -> None:
     data[-cut.nbytes :] = cut.tobytes()
     artifact.path.write_bytes(data)
     assert Outcome.FAIL in outcomes()
+
+
+def bits_of_all_kinds() -> np.ndarray:
+    """Every exponent and sign with the bits around each tie and each end of both lower types."""
+    tops = np.arange(1 << 9, dtype=np.uint32)[:, None] << 23
+    kept = np.array([0, 1, 2, 3, 0x1FF, 0x200, 0x3FE, 0x3FF], np.uint32)[:, None] << 13
+    low = np.array([0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFE, 0x1FFF, 0x7FFF, 0x8000, 0x8001], np.uint32)
+    fractions = (kept + low).reshape(-1) & 0x7FFFFF
+    return (tops | fractions).reshape(-1)
+
+
+@pytest.mark.parametrize("dtype", CASTS)
+def test_the_bits_are_torchs_for_every_exponent(dtype: str) -> None:
+    array = bits_of_all_kinds().view(np.float32)
+    found, _ = cast_bytes(array, dtype)
+    want = torch.from_numpy(array).to(getattr(torch, dtype))
+    back = torch.frombuffer(bytearray(found), dtype=want.dtype)
+    assert torch.equal(back.isnan(), torch.from_numpy(np.isnan(array)))
+    number = ~back.isnan()
+    assert torch.equal(back.view(torch.int16)[number], want.view(torch.int16)[number])

@@ -8,6 +8,7 @@ from tests.hostile import (
     folders,
     graphs,
     headers,
+    parallel,
     pickles,
     places,
     programs,
@@ -17,7 +18,10 @@ from tests.hostile import (
 from tests.hostile.case import Case
 from tests.hostile.runner import Outcome, run_all
 
-MODULES = (pickles, tars, archives, headers, folders, programs, graphs, requests, places)
+MODULES = (
+    *(pickles, tars, archives, headers, folders, parallel, programs, graphs),
+    *(requests, places),
+)
 CASES = [case for module in MODULES for case in module.cases()]
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save as save_safetensors
 from tests.checkpoint.archives import unpack
 from tests.checkpoint.test_gguf import gguf
-from tests.hostile import archives, words
+from tests.hostile import archives, parallel_twins, words
 from tests.hostile.archives import Entry, build
 from tests.hostile.headers import packed
 from torch import nn
@@ -424,6 +424,8 @@ def twins() -> list[Twin]:
         for name, (write, expected) in table.items()
     ]
     found += [
-        Twin(name, file, write, expected) for name, (file, write, expected) in _others().items()
+        Twin(name, file, write, expected)
+        for table in (_others(), parallel_twins.ranks())
+        for name, (file, write, expected) in table.items()
     ]
     return found
