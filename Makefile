@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo zoo-page faults precision conformance bench bench-convert bench-export fuzz clean
+.PHONY: bench-validation demo test lint zoo zoo-page faults precision power conformance cann bench bench-convert bench-export fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,9 +13,12 @@ help:
 	@echo "make zoo-page  the same architectures, and write docs/zoo.md"
 	@echo "make faults  kill, fill the disk, race (slow)"
 	@echo "make precision  whole models in float16 and bfloat16, and faults in them (slow)"
+	@echo "make power   plant faults in correct conversions, judge them, and write docs/power.md (slow)"
 	@echo "make conformance  ONNX's own backend tests through MindIR and MindSpore (slow)"
+	@echo "make cann    ONNX's own backend tests through the rewriting for CANN (slow)"
 	@echo "make fuzz    coverage-guided fuzzing of the readers, FUZZ_SECONDS each (slow)"
 	@echo "make bench   what BERT-base and a model above 2 GiB cost, against bars (slow, 5 GB of disk)"
+	@echo "make bench-validation  what a verdict costs: a small BERT's time, 2 GiB's memory (slow, 6 GB of disk)"
 	@echo "make bench-convert  what a conversion costs beside cp and torch (slow, 20 GB of disk)"
 	@echo "make bench-export  what the export of a decoder of 2 GiB costs beside torch (slow, 6 GB of disk)"
 
@@ -32,7 +35,7 @@ demo: .venv/installed
 	$(BIN)/python -P examples/attacut/demo.py
 
 test: lint
-	$(BIN)/pytest -m "not zoo and not faults and not precision"
+	$(BIN)/pytest -m "not zoo and not faults and not precision and not power"
 
 lint: .venv/installed
 	$(BIN)/ruff check
@@ -61,9 +64,18 @@ faults: .venv/installed
 precision: .venv/installed
 	$(BIN)/pytest -m precision
 
+# Both, so that one bar that is missed does not hide the other.
+power: .venv/zoo
+	$(BIN)/pytest -m power
+	PYTHONPATH=. $(BIN)/python -P -m tests.power.false_alarms; alarms=$$?; \
+	PYTHONPATH=. $(BIN)/python -P -m tests.power.run && exit $$alarms
+
 # PYTHONPATH and not -m alone: -P keeps our folder validators/ from hiding PyPI's package.
 conformance: .venv/installed
 	PYTHONPATH=. $(BIN)/python -P -m tests.conformance.run --write
+
+cann: .venv/installed
+	PYTHONPATH=. $(BIN)/python -P -m tests.cann.run --write
 
 .venv/fuzz: .venv/installed
 	$(BIN)/python -m pip install --quiet atheris==3.0.0
@@ -77,6 +89,9 @@ fuzz: .venv/fuzz
 
 bench: .venv/zoo
 	PYTHONPATH=. $(BIN)/python -P -m tests.bench.run
+
+bench-validation: .venv/zoo
+	PYTHONPATH=. $(BIN)/python -P -m tests.bench.validation
 
 bench-convert: .venv/installed
 	PYTHONPATH=. $(BIN)/python -P -m tests.bench.convert

@@ -4,10 +4,10 @@ ATC makes a node of every initializer, so that node, input and initializer names
 it reads attributes where ONNX would infer them; it wants one version per domain (E16005).
 """
 
-import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from ascend_migrate.converters.onnx_opset_older import cast_like, shape_part
 from ascend_migrate.pipeline.precision import MODULE, module_of
 
 
@@ -15,8 +15,11 @@ def shape_for_atc(model: ir.Model) -> None:
     """Gives ``model`` the form that ATC wants, in place; its meaning stays as it is."""
     passes.InlinePass()(model)
     for node in list(model.graph.all_nodes()):
-        _state_cast(node)
-        _state_slice(node)
+        # The former is missing in older CANN releases; the latter's attributes are never read.
+        if node.op_type == "CastLike" and node.inputs[1] is not None and node.inputs[1].dtype:
+            cast_like(node)
+        if node.op_type == "Shape":
+            shape_part(node)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     passes.RemoveInitializersFromInputsPass()(model)
     passes.RemoveUnusedNodesPass()(model)
@@ -30,6 +33,8 @@ def shape_for_atc(model: ir.Model) -> None:
         model.opset_imports.setdefault("", model.opset_imports.pop("ai.onnx"))
     passes.RemoveUnusedOpsetsPass()(model)
     passes.TopologicalSortPass()(model)
+    # From 4 on an initializer need not be an input; 10 brought the notes on nodes.
+    model.ir_version = min(max(model.ir_version or 0, 8), 10)
 
 
 def _state_attributes(node: ir.Node) -> None:
@@ -48,50 +53,6 @@ def _state_attributes(node: ir.Node) -> None:
             kernel = [size for size in sizes if isinstance(size, int)]
             if len(kernel) == len(sizes):
                 node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", kernel)
-
-
-def _state_cast(node: ir.Node) -> None:
-    """CastLike -> Cast: the former is missing in older CANN releases."""
-    if node.op_type != "CastLike" or node.inputs[1] is None or node.inputs[1].dtype is None:
-        return
-    target = int(node.inputs[1].dtype)
-    node.resize_inputs(1)
-    node.op_type = "Cast"
-    node.attributes["to"] = ir.AttrInt64("to", target)
-
-
-def _state_slice(node: ir.Node) -> None:
-    """Shape(start, end) -> Slice(Shape): ATC ignores the two attributes without a word."""
-    if node.op_type != "Shape" or node.graph is None:
-        return
-    start = node.attributes.pop("start", None)
-    end = node.attributes.pop("end", None)
-    first = start.as_int() if start is not None else 0
-    last = end.as_int() if end is not None else np.iinfo(np.int64).max
-    if (first, last) == (0, np.iinfo(np.int64).max):
-        return
-    old = node.outputs[0]
-    bounds = [
-        ir.node(
-            "Constant",
-            [],
-            attributes={"value": ir.tensor(np.array([number], dtype=np.int64))},
-            name=f"{node.name}/{label}",
-        )
-        for label, number in (("start", first), ("end", last), ("axis", 0))
-    ]
-    for bound in bounds:
-        bound.outputs[0].name = f"{bound.name}_value"
-    whole = ir.node("Shape", list(node.inputs), name=f"{node.name}/whole")
-    whole.outputs[0].name = f"{whole.name}_value"
-    values = [whole.outputs[0], *(bound.outputs[0] for bound in bounds)]
-    part = ir.node("Slice", values, name=f"{node.name}/part")
-    part.metadata_props.update(node.metadata_props)
-    part.outputs[0].type, part.outputs[0].shape = old.type, old.shape
-    part.outputs[0].name = old.name
-    ir.convenience.replace_nodes_and_values(
-        node.graph, node, [node], [whole, *bounds, part], [old], [part.outputs[0]]
-    )
 
 
 def _strip_metadata(model: ir.Model) -> None:

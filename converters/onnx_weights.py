@@ -21,7 +21,6 @@ from ascend_migrate.pipeline.printable import first_line
 
 MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
-CONSTANTS_FILE = "model.onnx.data"
 
 CHECKPOINT_NAME = "ascend_migrate.checkpoint"
 """Key in ``ir.Value.meta``: the checkpoint's name of an initializer that had to be renamed."""
@@ -176,15 +175,21 @@ def write_weights(model: ir.Model, path: Path) -> int:
 
 
 def write_model(
-    model: ir.Model, into: Path, *, weights: Path | None, runnable: bool = True
+    model: ir.Model,
+    into: Path,
+    *,
+    weights: Path | None,
+    runnable: bool = True,
+    name: str = MODEL_FILE,
 ) -> tuple[list[str], list[str]]:
-    """Writes ``model.onnx`` into the folder ``into`` and proves that it can be loaded.
+    """Writes the graph into the folder ``into`` and proves that it can be loaded.
 
     Args:
         model: the graph.
         into: the folder.
         weights: safetensors file in that folder that initializers may point into.
         runnable: whether onnxruntime has to load it even with bfloat16 in it.
+        name: of the file.
 
     Returns:
         The files of the form, entry first, and notes for the user.
@@ -192,7 +197,7 @@ def write_model(
     Raises:
         ConversionError: onnx.checker or onnxruntime refuses the result.
     """
-    files, notes = [MODEL_FILE], []
+    files, notes = [name], []
     if weights is not None:
         if weights.resolve().parent != into.resolve():
             raise ConversionError(f"{weights}: weights must lie in the model's folder {into}")
@@ -202,10 +207,10 @@ def write_model(
         files.append(weights.name)
         if shared:
             notes.append(f"{shared} bytes of weights are shared with {weights.name}, stored once.")
-    files += _spill_constants(model, into / CONSTANTS_FILE)
+    files += _spill_constants(model, into / f"{name}.data")
     proto = ir.to_proto(model)
-    (into / MODEL_FILE).write_bytes(proto.SerializeToString(deterministic=True))
-    check_model(into / MODEL_FILE, runnable=runnable)
+    (into / name).write_bytes(proto.SerializeToString(deterministic=True))
+    check_model(into / name, runnable=runnable)
     return files, notes
 
 

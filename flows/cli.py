@@ -22,6 +22,7 @@ from ascend_migrate.flows import (
     cli_om,
     cli_preflight,
     cli_registry,
+    cli_selftest,
 )
 from ascend_migrate.flows.cli_options import echo
 from ascend_migrate.pipeline.errors import ExitCode, MigrationError
@@ -63,6 +64,7 @@ for _command in (
     cli_preflight.preflight,
     *cli_om.COMMANDS,
     cli_forecast.forecast,
+    cli_selftest.selftest,
     *cli_registry.COMMANDS,
     cli_flow.flow,
     cli_inspect.doctor,

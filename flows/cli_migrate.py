@@ -17,7 +17,7 @@ from ascend_migrate.pipeline.records import Form
 @click.option(
     "--to",
     metavar="FORM[,FORM]",
-    help=f"Forms to publish: {', '.join(Form)}; by default all that the source allows.",
+    help=f"Forms to publish: {', '.join(Form)}; by default all but onnx-cann.",
 )
 @click.option("--name", help="Name in the registry; made from the file's name by default.")
 @click.option(
@@ -121,12 +121,7 @@ def validate(artifact: Path, against: Path, out: Path | None, json_: bool) -> in
     """Judge an artifact against the original; nothing is published."""
     from ascend_migrate.flows import report_text, steps_single
 
-    if not shared.is_spec(against) and against.suffix != ".safetensors":
-        raise click.BadParameter(
-            f"{against} is neither a specification (.toml) nor a file of `capture` (.safetensors)",
-            param_hint="--against",
-        )
-    spec = shared.spec_from(against, None, {}) if shared.is_spec(against) else against
+    spec = shared.against(against)
     with shared.progress() as show:
         verdict = steps_single.validate(artifact, spec, out, show)
     document = verdict.to_json()

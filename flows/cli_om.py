@@ -60,7 +60,10 @@ def om(
     json_: bool,
     **options: Any,
 ) -> int:
-    """Compile an ONNX file with ATC, or bundle it for a machine that has it."""
+    """Compile an ONNX file with ATC, or bundle it.
+
+    A bundle is a folder to carry to a machine that has CANN; import-om takes it back.
+    """
     from ascend_migrate.pipeline.cann.generations import load_generation
 
     request = OmRequest(soc, cann, **options)
@@ -82,7 +85,10 @@ def om(
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to fill.")
 @shared.as_json
 def import_om(folder: Path, out: Path, json_: bool) -> int:
-    """Take back a bundle that was compiled elsewhere; refuse what is not what was sent."""
+    """Take back a bundle that was compiled elsewhere.
+
+    What is not what was sent is refused.
+    """
     from ascend_migrate.converters.atc.bundle import read_bundle
     from ascend_migrate.converters.onnx_to_om import IDENTITY, OM, identity
     from ascend_migrate.flows.weights import prepare_folder

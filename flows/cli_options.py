@@ -182,6 +182,18 @@ def spec_from(path: Path, to: str | None, options: Mapping[str, Any]) -> Migrati
     return make_spec(tables, subject=str(path), base=Path.cwd())
 
 
+def against(path: Path) -> MigrationSpec | Path:
+    """Reads what an artifact is judged against: a specification, or the path of a golden file."""
+    if is_spec(path):
+        return spec_from(path, None, {})
+    if path.suffix != ".safetensors":
+        raise click.BadParameter(
+            f"{path} is neither a specification (.toml) nor a file of `capture` (.safetensors)",
+            param_hint="--against",
+        )
+    return path
+
+
 def _rules(texts: Sequence[str]) -> dict[str, str]:
     """Reads the values of --rename, of which each pattern may be given once."""
     rules: dict[str, str] = {}
@@ -194,9 +206,12 @@ def _rules(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _all_forms(path: Path) -> list[str]:
-    """Returns every form that such a source can be published in."""
-    graph = path.suffix == ".onnx"
-    return [str(form) for form in Form if not (graph and form is Form.SAFETENSORS)]
+    """Returns every form that such a source is published in unless asked otherwise.
+
+    What is made for one compiler is made when it is asked for.
+    """
+    left_out = {Form.ONNX_CANN, *([Form.SAFETENSORS] if path.suffix == ".onnx" else [])}
+    return [str(form) for form in Form if form not in left_out]
 
 
 def _name_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from ascend_migrate.pipeline.printable import plain
 
 if TYPE_CHECKING:
     from ascend_migrate.pipeline.cann.generations import Generation
-    from ascend_migrate.validators.preflight import Warned
+    from ascend_migrate.validators.preflight.preflight import Warned
 
 _SHOWN = 3
 """Places of a rule that are named in the text; --json has them all."""
@@ -22,19 +22,29 @@ _SHOWN = 3
 @click.argument("model", type=shared.existing)
 @click.option("--soc", required=True, metavar="CHIP", help="Exact chip, such as Ascend910B3.")
 @click.option("--cann", default="8.1", show_default=True, help="Version of CANN.")
+@click.option("--after-surgery", is_flag=True, help="Say what the form onnx-cann leaves of it.")
 @shared.as_json
-def preflight(model: Path, soc: str, cann: str, json_: bool) -> int:
-    """Say what of an ONNX file CANN would refuse or compute otherwise; runs without CANN."""
+def preflight(model: Path, soc: str, cann: str, after_surgery: bool, json_: bool) -> int:
+    """Say what of an ONNX file CANN would not take.
+
+    What it would refuse, and what it would compute otherwise; no CANN is needed for that.
+    """
     from ascend_migrate.pipeline.cann.generations import load_generation
-    from ascend_migrate.validators.preflight import BLOCKING
-    from ascend_migrate.validators.preflight import preflight as examine
+    from ascend_migrate.validators.preflight.preflight import BLOCKING
+    from ascend_migrate.validators.preflight.preflight import preflight as examine
 
     generation = load_generation(cann)
-    found = examine(model, generation, soc)
+    if after_surgery:
+        from ascend_migrate.flows.rewritten import preflight_after
+
+        found = preflight_after(model, generation, soc)
+    else:
+        found = examine(model, generation, soc)
     document = {
         "model": model.name,
         "soc": soc,
         "cann": cann,
+        "after_surgery": after_surgery,
         "rules": {"generation": generation.name, "about": generation.about},
         "findings": [item.to_json() for item in found],
         "verified_on_device": False,

@@ -18,7 +18,7 @@ WORDS = {
 MEANINGS = {
     "weights.equal": "every tensor is the source's, bit for bit or as the declared cast makes it",
     "weights.ledger": "every tensor of the source is in there, bit for bit or as declared",
-    "weights.finite": "no weight is NaN",
+    "weights.finite": "no weight is NaN, nor infinite but in a mask",
     "outputs.present": "every output is there, in every case, with its sizes and type",
     "outputs.close": "as near to float64 as the original is, on the whole",
     "outputs.peak": "as near to float64 as the original is, at the worst element",
@@ -35,6 +35,9 @@ _LEVELS = {
     "cpu": "proved equivalent on the CPU; not verified on device",
     "device": "proved equivalent on the device",
 }
+
+_NAMED = 5
+"""Weights that no input exercises are named up to this number; the report has all."""
 
 _SHOWN = 20
 """Findings listed on the terminal: a failing model can have thousands; the report has all."""
@@ -70,6 +73,8 @@ def verdict(judged: Verdict) -> str:
     lines.append(
         shared.table([["form", "check", "verdict", "measured", "allowed", "found"], *_rows(judged)])
     )
+    lines += [f"power: {line}" for line in power(judged)]
+    lines += [f"first difference: {line}" for line in places(judged)]
     bad = [f for f in judged.findings if f.outcome is not Outcome.PASS]
     lines += [""] * bool(bad)
     lines += [
@@ -79,6 +84,46 @@ def verdict(judged: Verdict) -> str:
     if len(bad) > _SHOWN:
         lines.append(f"and {len(bad) - _SHOWN} more; the report has all")
     return "\n".join(lines)
+
+
+def power(judged: Verdict) -> list[str]:
+    """Returns what the verdict would have seen of planted faults, form by form."""
+    lines = []
+    for form, found in judged.context.get("power", {}).items():
+        line = f"{form}: of {found['planted']} wrong weights that were planted"
+        if found["outputs"] is not None:
+            line += f" the outputs alone show {found['outputs']},"
+        line += f" the ledger shows {found['ledger']}"
+        dark = [*found["not_exercised"]]
+        if dark:
+            named = ", ".join(dark[:_NAMED])
+            more = f" and {len(dark) - _NAMED} more" if len(dark) > _NAMED else ""
+            line += f"; not exercised by any input: {named}{more}"
+        lines.append(line)
+    return lines
+
+
+def places(judged: Verdict) -> list[str]:
+    """Returns where what failed first differs from the original, form by form."""
+    lines = []
+    for form, found in judged.context.get("localisation", {}).items():
+        where = f"{form}: case {found['case']}" if "case" in found else str(form)
+        if "tensor" not in found:
+            lines.append(f"{where}: {found.get('note', 'not found')}")
+            continue
+        module = f" of module {found['module']}" if found.get("module") else ""
+        line = (
+            f"{where}: the first wrong tensor is {found['tensor']}, made by "
+            f"{found.get('operator')} {found.get('node')}{module}; "
+            f"{found.get('kind')}: {found.get('why')}"
+        )
+        if "mended" in found:
+            alone = "with the original's value in its place the outputs are right"
+            line += f"; {alone if found['mended'] else 'it may not be the only one'}"
+        if "reproduction" in found:
+            line += f"; run {found['reproduction']}/run.py in the report's folder to see it alone"
+        lines.append(line)
+    return lines
 
 
 def migration(done: Migration) -> str:

@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ascend_migrate.pipeline.apart import Doing
 from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
 from ascend_migrate.pipeline.digest import file_digest
 from ascend_migrate.pipeline.inputs import InputSpec
-from ascend_migrate.pipeline.records import Artifact, Form
+from ascend_migrate.pipeline.records import ONNX_FORMS, Artifact
 from ascend_migrate.pipeline.spec import MigrationSpec, ModelRef
 
 if TYPE_CHECKING:
     import torch
+
+    from ascend_migrate.validators.original import Original
 
 WEIGHTS = "model.safetensors"
 
@@ -47,8 +51,16 @@ class Source(Protocol):
     def export(self, into: Path, *, graph: bool) -> list[Artifact]:
         """Writes the weights and, if asked for, the graph that points into them."""
 
-    def capture(self, golden: Path) -> list[str]:
-        """Runs the original, writes the golden file, and returns the names of its cases."""
+    def original(self) -> "Original":
+        """Returns what the artifacts are compared with."""
+
+    def capture(self, golden: Path, doing: Doing) -> list[str]:
+        """Runs the original, writes the golden file, and returns the names of its cases.
+
+        Args:
+            golden: file to write.
+            doing: told what is about to be done.
+        """
 
 
 def open_source(spec: MigrationSpec) -> Source:
@@ -156,20 +168,31 @@ class CheckpointSource:
             into,
             opset=self.spec.opset,
             precision=self.spec.precision,
-            runnable=Form.ONNX in self.spec.to,
+            runnable=bool(ONNX_FORMS.intersection(self.spec.to)),
             weights=weights.path,
             parent=self.digest,
         )
         return [weights, onnx]
 
-    def capture(self, golden: Path) -> list[str]:
-        """Runs the original in its own dtype and in float64."""
-        from ascend_migrate.validators.golden import capture
+    def original(self) -> "Original":
+        """Returns the model that the code builds."""
         from ascend_migrate.validators.torch_original import TorchOriginal
 
-        original = TorchOriginal(self.build, self.weights)
+        return TorchOriginal(self.build, self.weights)
+
+    def capture(self, golden: Path, doing: Doing) -> list[str]:
+        """Runs the original in its own dtype and in float64."""
+        from ascend_migrate.validators.golden import capture
+
         cases = cases_of(self.spec, self.inputs)
-        return capture(original, cases, golden, source=self.digest, precision=self.spec.precision)
+        return capture(
+            self.original(),
+            cases,
+            golden,
+            source=self.digest,
+            precision=self.spec.precision,
+            doing=doing,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +227,9 @@ class GraphSource:
         return ()
 
     def tensor(self, name: str) -> Any:
-        """Reads an initializer of the graph."""
-        from ascend_migrate.validators.stored_weights import onnx_weights
-
-        return next(item.array for item in onnx_weights(self.spec.source) if item.name == name)
+        """Returns a tensor of the graph."""
+        path = self.spec.source
+        return _tensors_of(path, path.stat().st_mtime_ns)[name]
 
     def export(self, into: Path, *, graph: bool) -> list[Artifact]:
         """Brings the graph to the target opset, its weights into model.safetensors."""
@@ -221,24 +243,50 @@ class GraphSource:
                 inputs=self.spec.inputs,
                 opset=self.spec.opset,
                 precision=self.spec.precision,
-                runnable=Form.ONNX in self.spec.to,
+                runnable=bool(ONNX_FORMS.intersection(self.spec.to)),
                 parent=self.digest,
             )
         ]
 
-    def capture(self, golden: Path) -> list[str]:
-        """Runs the graph as it is, and its up-cast twin."""
-        from ascend_migrate.validators.golden import capture
+    def original(self) -> "Original":
+        """Returns the graph as it is."""
         from ascend_migrate.validators.onnx_original import OnnxOriginal
 
-        original = OnnxOriginal(self.spec.source, self.spec.limits)
+        return OnnxOriginal(self.spec.source, self.spec.limits)
+
+    def capture(self, golden: Path, doing: Doing) -> list[str]:
+        """Runs the graph as it is, and its up-cast twin."""
+        from ascend_migrate.validators.golden import capture
+
         cases = cases_of(self.spec, self.inputs)
-        return capture(original, cases, golden, source=self.digest, precision=self.spec.precision)
+        return capture(
+            self.original(),
+            cases,
+            golden,
+            source=self.digest,
+            precision=self.spec.precision,
+            doing=doing,
+        )
+
+
+@lru_cache(maxsize=1)
+def _tensors_of(path: Path, changed: int) -> dict[str, Any]:
+    """Reads the tensors of a graph, by name: many may be asked for, and it is parsed as a whole.
+
+    Args:
+        path: the file.
+        changed: when it was last written to.
+    """
+    from ascend_migrate.validators.stored_weights import onnx_weights
+
+    del changed
+    return {item.name: item.array for item in onnx_weights(path)}
 
 
 def cases_of(spec: MigrationSpec, inputs: Sequence[InputSpec]) -> list[Any]:
     """Returns the seeded, structured and user-given inputs of a judgement."""
-    from ascend_migrate.validators.cases import load_samples, make_cases
+    from ascend_migrate.validators.cases import make_cases
+    from ascend_migrate.validators.samples import load_samples
 
     cases = list(make_cases(inputs, seed=spec.seed, count=spec.cases))
     for path in spec.samples:
@@ -254,17 +302,11 @@ def code_digest(model: ModelRef | None) -> str:
     """
     if model is None:
         return ""
-    folders = None if model.search is None else [str(model.search)]
-    found = None
-    for part in _parents(model.target.partition(":")[0]):
-        found = PathFinder.find_spec(part, folders) or PathFinder.find_spec(part)
-        if found is None or found.origin is None:
-            return ""
-        folders = list(found.submodule_search_locations or [])
+    first, *rest = model.target.partition(":")[0].split(".")
+    folders = [] if model.search is None else [str(model.search)]
+    found = PathFinder.find_spec(first, folders) or PathFinder.find_spec(first)
+    # By their own names: for a dotted one Python wants the packages around it to be imported.
+    for name in rest:
+        folders = list(found.submodule_search_locations or []) if found else []
+        found = PathFinder.find_spec(name, folders)
     return file_digest(Path(found.origin)) if found and found.origin else ""
-
-
-def _parents(module: str) -> list[str]:
-    """Returns ``a``, ``a.b``, ``a.b.c`` for ``a.b.c``."""
-    parts = module.split(".")
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]

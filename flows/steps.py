@@ -16,9 +16,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ascend_migrate.flows import capturing, localising
 from ascend_migrate.flows.sources import Source, open_source
 from ascend_migrate.pipeline.evidence import read_report, write_report
-from ascend_migrate.pipeline.records import Artifact, FileEntry, Form, Outcome, Verdict
+from ascend_migrate.pipeline.records import (
+    ONNX_FORMS,
+    Artifact,
+    FileEntry,
+    Form,
+    Outcome,
+    Verdict,
+)
 from ascend_migrate.pipeline.registry import OciRegistry, Publication
 from ascend_migrate.pipeline.spec import MigrationSpec
 from ascend_migrate.pipeline.store import StageResult, StageStore
@@ -105,7 +113,7 @@ def capture(work: Workspace, source: Source) -> StageResult | None:
     }
 
     def write(into: Path) -> dict[str, Any]:
-        return {"cases": source.capture(into / GOLDEN)}
+        return {"cases": capturing.capture(spec, into / GOLDEN)}
 
     return _run(work, "capture", {"source": source.digest}, params, write)
 
@@ -121,7 +129,7 @@ def export(work: Workspace, source: Source) -> StageResult:
             "opset": spec.opset,
             "precision": spec.precision.to_json() if spec.precision else None,
             # Only a graph that is published has to run; one on the way to MindIR may hold bfloat16.
-            "runnable": Form.ONNX in spec.to,
+            "runnable": bool(ONNX_FORMS.intersection(spec.to)),
             "libraries": _versions("torch", "onnx", "onnxscript"),
         }
 
@@ -132,21 +140,30 @@ def export(work: Workspace, source: Source) -> StageResult:
 
 
 def convert(work: Workspace, exported: StageResult) -> StageResult | None:
-    """Writes the MindIR from the exported ONNX graph; None when it was not asked for."""
-    if Form.MINDIR not in work.spec.to:
+    """Writes the forms that are made from the exported graph; None when none was asked for."""
+    forms = [form for form in (Form.ONNX_CANN, Form.MINDIR) if form in work.spec.to]
+    if not forms:
         return None
     graph = next(a for a in artifacts_of(exported) if a.form is Form.ONNX)
 
     def write(into: Path) -> dict[str, Any]:
-        from ascend_migrate.converters import onnx_to_mindir
+        from ascend_migrate.converters import onnx_to_mindir, onnx_to_onnx_cann
 
-        return _record([
-            onnx_to_mindir.convert(
-                graph.path, into, inputs=work.spec.inputs, parent=graph.digest
+        made = []
+        if Form.ONNX_CANN in forms:
+            made.append(onnx_to_onnx_cann.convert(graph.path, into, parent=graph.digest))
+        if Form.MINDIR in forms:
+            made.append(
+                onnx_to_mindir.convert(
+                    graph.path, into, inputs=work.spec.inputs, parent=graph.digest
+                )
             )
-        ])  # fmt: skip
+        return _record(made)
 
-    params = {"to": str(Form.MINDIR), "inputs": [str(item) for item in work.spec.inputs]}
+    params = {
+        "to": [str(form) for form in forms],
+        "inputs": [str(item) for item in work.spec.inputs],
+    }
     return _run(work, "convert", {"onnx": graph.digest}, params, write)
 
 
@@ -182,6 +199,8 @@ def judge(
             context=context_of(work.spec, source, published),
             progress=work.progress,
         )
+        recorded = golden.path / GOLDEN if golden is not None else None
+        verdict = localising.localised(verdict, published, work.spec, recorded, into)
         write_pages(into, verdict)
         return {"outcome": str(verdict.outcome)}
 

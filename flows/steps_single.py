@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ascend_migrate.flows import steps
+from ascend_migrate.flows import capturing, localising, steps
 from ascend_migrate.flows.sources import open_source
 from ascend_migrate.flows.steps import GOLDEN, PAGE, REPORT, Progress
 from ascend_migrate.flows.weights import prepare_folder
@@ -14,7 +14,7 @@ from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.errors import SpecError
 from ascend_migrate.pipeline.evidence import read_report
 from ascend_migrate.pipeline.mindir_buckets import is_index
-from ascend_migrate.pipeline.records import Artifact, Form, Verdict
+from ascend_migrate.pipeline.records import ONNX_FORMS, Artifact, Form, Verdict
 from ascend_migrate.pipeline.registry import OciRegistry, Publication
 from ascend_migrate.pipeline.spec import MigrationSpec, with_forms
 
@@ -45,7 +45,7 @@ def capture(spec: MigrationSpec, out: Path, progress: Progress) -> list[str]:
     runnable = with_forms(spec, [Form.MINDIR], subject=str(spec.source))
     durable.make_folder(out.absolute().parent)
     progress("capture")
-    return open_source(runnable).capture(out)
+    return capturing.capture(runnable, out)
 
 
 def validate(
@@ -55,20 +55,24 @@ def validate(
     if out is not None:
         prepare_folder(out)
     with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
-        judged = _validate(artifact, against, Path(scratch), progress)
+        judged = _validate(artifact, against, Path(scratch), out, progress)
     if out is not None:
         steps.write_pages(out, judged)
     return judged
 
 
 def _validate(
-    path: Path, against: MigrationSpec | Path, scratch: Path, progress: Progress
+    path: Path,
+    against: MigrationSpec | Path,
+    scratch: Path,
+    out: Path | None,
+    progress: Progress,
 ) -> Verdict:
     from ascend_migrate.validators.judge import judge
 
     artifact = artifact_at(path)
     if isinstance(against, Path):
-        return judge(
+        judged = judge(
             [artifact],
             against,
             source_digest="",
@@ -76,13 +80,15 @@ def _validate(
             context={"name": path.name},
             progress=progress,
         )
-    source = open_source(with_forms(against, [artifact.form], subject=str(against.source)))
+        return localising.localised(judged, [artifact], None, against, out)
+    asked = with_forms(against, [artifact.form], subject=str(against.source))
+    source = open_source(asked)
     golden = None
     if artifact.form is not Form.SAFETENSORS:
         golden = scratch / GOLDEN
         progress("capture")
-        source.capture(golden)
-    return judge(
+        capturing.capture(asked, golden)
+    judged = judge(
         [artifact],
         golden,
         source_digest=source.digest,
@@ -94,6 +100,7 @@ def _validate(
         context=steps.context_of(against, source, [artifact]),
         progress=progress,
     )
+    return localising.localised(judged, [artifact], asked, golden, out)
 
 
 def publish(report: Path, artifacts: Sequence[Path], name: str, registry: Path) -> Publication:
@@ -113,6 +120,8 @@ def form_of(path: Path) -> Form:
     Raises:
         SpecError: the suffix is that of no form.
     """
+    if path.name.endswith(".cann.onnx"):
+        return Form.ONNX_CANN
     if is_index(path):
         return Form.MINDIR
     if path.name.endswith(".safetensors.index.json"):
@@ -130,7 +139,7 @@ def artifact_at(path: Path) -> Artifact:
         from ascend_migrate.pipeline.checkpoint.hugging_face import shard_names
 
         names += shard_names(path)
-    if form is Form.ONNX:
+    if form in ONNX_FORMS:
         from ascend_migrate.pipeline.onnx_signature import external_files
 
         names += external_files(path)

@@ -34,6 +34,7 @@ REQUIRED_CHECKS: Mapping[Form, Set[str]] = MappingProxyType(
     {
         Form.SAFETENSORS: frozenset({"weights.equal"}),
         Form.ONNX: GRAPH_CHECKS,
+        Form.ONNX_CANN: GRAPH_CHECKS,
         Form.MINDIR: GRAPH_CHECKS,
     }
 )

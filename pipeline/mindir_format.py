@@ -7,7 +7,7 @@ silently, so the names, types and sizes of inputs and outputs travel in the file
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -163,26 +163,74 @@ class Parameter:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """What a graph holds.
+
+    Attributes:
+        parameters: the weights.
+        constants: tensors in nodes, those of the functions included, by the name of the node.
+        taken: names of all that the nodes of the main graph take.
+    """
+
+    parameters: list[Parameter]
+    constants: list[Parameter]
+    taken: set[str]
+
+
 def read_parameters(path: Path) -> list[Parameter]:
     """Finds the weights of the graph; their bytes are not read.
 
     Raises:
         SourceError: it cannot be read, or is not a MindIR file.
     """
-    graph, parameter = pb.ModelProto.GRAPH_FIELD_NUMBER, pb.GraphProto.PARAMETER_FIELD_NUMBER
+    return read_tensors(path, nodes=False).parameters
+
+
+def read_tensors(path: Path, *, nodes: bool = True) -> Tensors:
+    """Finds the weights and, if asked for, what the nodes hold and take; no bytes are read.
+
+    Raises:
+        SourceError: it cannot be read, or is not a MindIR file.
+    """
+    parameter, node = pb.GraphProto.PARAMETER_FIELD_NUMBER, pb.GraphProto.NODE_FIELD_NUMBER
+    graphs = {pb.ModelProto.GRAPH_FIELD_NUMBER, pb.ModelProto.FUNCTIONS_FIELD_NUMBER}
+    found = Tensors([], [], set())
     try:
         with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
-            return [
-                _parameter(data, inner)
-                for outer in fields(data)
-                if outer.number == graph
-                for inner in fields(data, outer.content, outer.end)
-                if inner.number == parameter
-            ]
+            for outer in fields(data):
+                if outer.number not in graphs:
+                    continue
+                main = outer.number == pb.ModelProto.GRAPH_FIELD_NUMBER
+                for inner in fields(data, outer.content, outer.end):
+                    if main and inner.number == parameter:
+                        found.parameters.append(_parameter(data, inner))
+                    elif nodes and inner.number == node:
+                        taken = _node(data, inner, found.constants)
+                        found.taken.update(taken if main else ())
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, DecodeError):
         raise SourceError(f"{path}: {_DAMAGED}") from None
+    return found
+
+
+def _node(data: mmap, place: Field, constants: list[Parameter]) -> list[str]:
+    """Adds the tensors that a node holds to ``constants`` and returns what it takes."""
+    kind, held = pb.NodeProto, pb.AttributeProto.TENSORS_FIELD_NUMBER
+    parts = list(fields(data, place.content, place.end))
+
+    def texts(number: int) -> list[str]:
+        return [data[p.content : p.end].decode() for p in parts if p.number == number]
+
+    for part in parts:
+        if part.number != kind.ATTRIBUTE_FIELD_NUMBER:
+            continue
+        for inner in fields(data, part.content, part.end):
+            if inner.number == held:
+                name = next(iter(texts(kind.NAME_FIELD_NUMBER)), "")
+                constants.append(replace(_parameter(data, inner), name=name))
+    return texts(kind.INPUT_FIELD_NUMBER)
 
 
 def _parameter(data: mmap, place: Field) -> Parameter:

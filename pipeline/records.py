@@ -18,10 +18,14 @@ class Form(StrEnum):
 
     SAFETENSORS = "safetensors"
     ONNX = "onnx"
+    ONNX_CANN = "onnx-cann"
     MINDIR = "mindir"
 
 
-GRAPH_FORMS = frozenset({Form.ONNX, Form.MINDIR})
+ONNX_FORMS = frozenset({Form.ONNX, Form.ONNX_CANN})
+"""Forms that onnxruntime runs, and so what they hold must have kernels there."""
+
+GRAPH_FORMS = ONNX_FORMS | {Form.MINDIR}
 """Forms that compute, so that at least one number must have been measured."""
 
 

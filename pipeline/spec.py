@@ -13,7 +13,7 @@ from ascend_migrate.pipeline.errors import SpecError
 from ascend_migrate.pipeline.inputs import InputSpec, parse_inputs
 from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.precision import Precision
-from ascend_migrate.pipeline.records import GRAPH_FORMS, Form
+from ascend_migrate.pipeline.records import GRAPH_FORMS, ONNX_FORMS, Form
 from ascend_migrate.pipeline.reference import check_name
 from ascend_migrate.pipeline.renames import Rename, rename_faults
 from ascend_migrate.pipeline.sizes import parse_size
@@ -22,7 +22,7 @@ DEFAULT_OPSET = 17
 """The newest ONNX opset for which CANN's parser registers nearly every operator."""
 
 DEFAULT_CASES = 8
-"""Random cases beside the structured ones: enough for two at each end of each dynamic size."""
+"""Random cases beside the structured ones: enough for one of each size at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class MigrationSpec:
         to: forms to publish, without repetition, in the order of `Form`.
         model: the original's code; None when the source is an ONNX file or only weights are moved.
         inputs: what the model is fed.
-        samples: files with real inputs (.npz or .safetensors) that are judged as well.
+        samples: files with real inputs (.npz, .npy, .safetensors or .json) that are judged as well.
         key: dotted path of the state dict inside the checkpoint; None finds it.
         drop: name patterns of tensors left out on purpose.
         rename: rules for new names of tensors.
@@ -219,7 +219,7 @@ def _precision_faults(forms: Collection[str], dtype: Any) -> list[str]:
     """A policy needs a graph to lower, and a runtime that can judge what it makes."""
     if not GRAPH_FORMS.intersection(forms):
         return ["precision: lowers graphs; safetensors keeps the checkpoint's own types"]
-    if dtype == "bfloat16" and Form.ONNX in forms:
+    if dtype == "bfloat16" and ONNX_FORMS.intersection(forms):
         return [
             "precision.type: ONNX of opset 17 has no bfloat16 convolution, and onnxruntime no "
             "bfloat16 kernels to judge one with; ask for mindir alone, or for float16"
@@ -305,7 +305,7 @@ def _graph_faults(
 ) -> list[str]:
     """A graph can be exported only with code and inputs, unless the source is a graph already."""
     faults = []
-    graphs = [str(form) for form in forms if form in (Form.ONNX, Form.MINDIR)]
+    graphs = [str(form) for form in forms if form in GRAPH_FORMS]
     if is_onnx:
         if has_model:
             faults.append("model: an ONNX source needs no model; leave it out")

@@ -36,7 +36,7 @@ class _Model(_Table):
 
 
 class _Onnx(_Table):
-    opset: int = Field(default=DEFAULT_OPSET, ge=17, le=17)
+    opset: int = Field(default=DEFAULT_OPSET, ge=13, le=17)
 
 
 class _Precision(_Table):

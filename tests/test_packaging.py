@@ -109,7 +109,8 @@ def test_every_library_that_is_imported_is_declared(project: dict[str, Any]) -> 
         for module, path in imported.items()
         if not known.get(module, {module}) & (declared | optional)
     }
-    assert undeclared == {}
+    # A file that is copied to machines with CANN, where that is at home.
+    assert undeclared == {"ais_bench": str(ROOT / "converters/atc/run_om.py")}
     # What is optional is imported by its worker process alone.
     users = {str(p.relative_to(ROOT)) for p in sources() if "mindspore" in _imported(p)}
     assert users <= {"validators/mindspore_worker.py", "converters/mindir/generate_primitives.py"}

@@ -6,10 +6,13 @@ import numpy as np
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
+from ascend_migrate.validators.batches import check_batch
 from ascend_migrate.validators.cases import Array
+from ascend_migrate.validators.decisions import check_decisions
 from ascend_migrate.validators.golden import Golden, Recorded, same_bits
+from ascend_migrate.validators.groups import check_groups
 from ascend_migrate.validators.original import Outputs
-from ascend_migrate.validators.outputs import Answer, compare, limits
+from ascend_migrate.validators.outputs import Answer, compare, distance, limits
 from ascend_migrate.validators.tolerances import NOISE_PEAK
 
 PRESENT = "outputs.present"
@@ -43,7 +46,11 @@ def findings(
             for case, outputs in zip(truth.cases, answered, strict=True)
         ]
         found += compare(form, name, answers, truth.precision)
-        found += _repeatable(form, name, truth, answered, later)
+        found += check_groups(form, name, answers, truth.precision)
+        found += check_decisions(form, name, answers, truth.precision)
+        allowed = _allowed(form, name, truth)
+        found += _repeatable(form, name, truth, answered, later, allowed)
+        found += check_batch(form, name, truth, answered, allowed)
     found.append(_vary(form, truth.cases, answered))
     return found
 
@@ -93,26 +100,27 @@ def _repeatable(
     truth: Golden,
     first: Sequence[Outputs],
     second: Sequence[Outputs],
+    allowed: Sequence[float],
 ) -> Iterator[Finding]:
     """The same inputs give the same outputs later, from the original and from the artifact."""
     if len(second) != len(first):
         note = "the artifact ran once and refused to run again"
         yield Finding(REPEATABLE, form, name, Outcome.FAIL, note=note)
         return
-    cases, allowed = truth.cases, _allowed(form, name, truth)
+    cases = truth.cases
     pairs = {
         "the original": [(c.own[name], c.again[name]) for c in cases],
         "the artifact": [(a[name], b[name]) for a, b in zip(first, second, strict=True)],
     }
     for who, answers in pairs.items():
         for case, limit, (one, other) in zip(cases, allowed, answers, strict=True):
-            distance = _distance(one, other)
-            if not distance <= limit:
+            gap = distance(one, other)
+            if not gap <= limit:
                 note = (
                     f"{who} answers case {case.name} differently when asked again: it keeps state "
                     "between calls, which no graph does; make that state an input and an output"
                 )
-                yield Finding(REPEATABLE, form, name, Outcome.FAIL, distance, limit, note)
+                yield Finding(REPEATABLE, form, name, Outcome.FAIL, gap, limit, note)
                 return
     equal = all(same_bits(a, b) for group in pairs.values() for a, b in group)
     note = "bit-equal when asked again" if equal else "equal to within its noise when asked again"
@@ -130,17 +138,6 @@ def _allowed(form: Form, name: str, truth: Golden) -> list[float]:
         return [0.0] * len(truth.cases)
     answers = [_given(case, name, case.own[name]) for case in truth.cases]
     return limits(form, answers, NOISE_PEAK, truth.precision)
-
-
-def _distance(one: Array, other: Array) -> float:
-    """Returns the largest difference; NaN where only one of the two is finite."""
-    if same_bits(one, other):
-        return 0.0
-    if one.shape != other.shape:
-        return float("nan")
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(one.astype(np.complex128) - other.astype(np.complex128))
-    return float(np.max(difference))
 
 
 def _vary(form: Form, cases: Sequence[Recorded], answered: Sequence[Outputs]) -> Finding:

@@ -1,22 +1,18 @@
-"""The inputs of a judgement: seeded, structured, and real ones given by the user.
+"""The inputs of a judgement: seeded and structured. Real ones come from `samples`.
 
-Structured cases come first: the shortest and longest size of every dynamic dimension, zeros,
-constants and extremes, ids that walk through the whole range, masks that pad on either side.
-What they leave out, the random cases draw.
+Structured cases come first: the shortest and longest size of every dynamic dimension, a row of a
+batch alone, constants and extremes, ids that walk through their range, masks that pad on both
+sides. What they leave out, the random cases draw.
 """
 
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
-from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.inputs import (
     COMBINATIONS,
     Dim,
@@ -24,23 +20,13 @@ from ascend_migrate.pipeline.inputs import (
     combinations,
     dynamic_dims,
 )
-from ascend_migrate.pipeline.printable import in_one_line
+from ascend_migrate.validators import case_values as values
 
-Array = NDArray[Any]
+Array = values.Array
 Feeds = dict[str, Array]
-Draw = Callable[[InputSpec, tuple[int, ...], np.random.Generator], Array]
-"""Draws the values of one input, given its sizes."""
 
-_WALKS = 4
-"""Cases that walk through an integer range: together they reach four times the elements of one
-input, which covers small vocabularies whole; the rest of a large table is the ledger's to prove."""
-
-_WIDE = 8.0
-"""Standard deviations that count as extreme where a float input has no range: past the ends of
-every saturating activation, far below overflow."""
-
-_UNRANGED = (0, 1)
-"""What an integer input without a range is fed: valid as an index, a mask and a length."""
+_BATCHES = ("batch", "batch_size", "n", "b", "bs")
+"""Names of the dimension along which rows do not know of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +54,55 @@ def make_cases(inputs: Sequence[InputSpec], *, seed: int, count: int) -> tuple[C
     graph of its own.
     """
     rng = np.random.default_rng(seed)
-    sizes = _sizes(inputs, rng)
-    middle = sizes[-1]
+    shortest, longest, *others, middle = _sizes(inputs, rng)
     cases = [
-        _case("shortest", inputs, sizes[0], rng, _random),
-        _case("longest", inputs, sizes[1], rng, _random),
-        _case("zeros", inputs, middle, rng, _constant(0.0)),
-        _case("ones", inputs, middle, rng, _constant(1.0)),
-        _case("extremes", inputs, middle, rng, _extremes),
-        _case("tiny", inputs, middle, rng, _tiny),
+        _case("shortest", inputs, shortest, rng, values.random),
+        _case("longest", inputs, longest, rng, values.random),
+    ]
+    cases += _alone(inputs, longest, cases[-1])
+    cases += [
+        _case("zeros", inputs, middle, rng, values.constant(0.0)),
+        _case("ones", inputs, middle, rng, values.constant(1.0)),
+        _case("extremes", inputs, middle, rng, values.extremes),
+    ]
+    if values.has_floats(inputs):
+        cases += [
+            _case("one-hot", inputs, middle, rng, values.one_hot),
+            _case("tiny", inputs, middle, rng, values.tiny),
+        ]
+    if any(map(values.is_mask, inputs)):
+        # At the longest size: two elements cannot be padded on both sides.
+        padded = _case("padded", inputs, longest, rng, values.padded)
+        values.blank_what_is_masked(inputs, padded.feeds)
+        cases.append(padded)
+    cases += [
+        _case(f"walk-{block}", inputs, longest, rng, values.walk(block))
+        for block in range(values.walks(inputs, longest))
+    ]
+    turns = [*others, middle, shortest, longest]
+    drawn = [turns[index % len(turns)] for index in range(count)]
+    cases += [
+        _case(f"random-{index}", inputs, sizes, rng, values.random)
+        for index, sizes in enumerate(drawn)
     ]
     cases += [
-        _case(f"walk-{block}", inputs, sizes[1], rng, _walk(block))
-        for block in range(_blocks(inputs, sizes[1]))
-    ]
-    cases += [
-        _case(f"random-{index}", inputs, sizes[index % len(sizes)], rng, _random)
-        for index in range(count)
-    ]
-    fed = [*sizes[:2], middle, *(sizes[index % len(sizes)] for index in range(count))]
-    cases += [
-        _case(f"listed-{index}", inputs, found, rng, _random)
-        for index, found in enumerate(_unfed(inputs, fed, rng))
+        _case(f"listed-{index}", inputs, found, rng, values.random)
+        for index, found in enumerate(_unfed(inputs, [shortest, longest, middle, *drawn], rng))
     ]
     return tuple(_distinct(cases))
+
+
+def fed_integers(feeds: Iterable[Feeds]) -> Iterator[str]:
+    """Yields for each integer input how much of its range, end to end, the cases have fed."""
+    seen: dict[str, Array] = {}
+    for case in feeds:
+        for name, array in case.items():
+            if array.dtype.kind in "iu" and array.size:
+                before = seen.get(name, array.reshape(-1)[:0])
+                seen[name] = np.union1d(before, array)
+    for name, found in seen.items():
+        low, high = int(found[0]), int(found[-1])
+        yield f"{name}: {found.size} of the {high - low + 1} integers from {low} to {high}"
 
 
 def widened_array(array: Array) -> Array:
@@ -101,60 +112,9 @@ def widened_array(array: Array) -> Array:
     return array if array.dtype.kind in "biu" else array.astype(np.float64)
 
 
-def load_samples(path: Path, inputs: Sequence[InputSpec]) -> tuple[Case, ...]:
-    """Reads one case from a file with an array for each input.
-
-    Args:
-        path: .npz or .safetensors, keyed by input name.
-        inputs: what the model is fed; element types and sizes must fit.
-
-    Raises:
-        SourceError: the file is unreadable, or an array is missing or does not fit.
-    """
-    arrays = _arrays(path)
-    feeds: Feeds = {}
-    faults = [f"{name!r} is no input" for name in arrays if name not in {i.name for i in inputs}]
-    dims: dict[str, int] = {}
-    for item in inputs:
-        array = arrays.get(item.name)
-        if array is None:
-            faults.append(f"{item.name!r} is missing")
-        elif array.dtype != numpy_dtype(item.dtype) or not _fits(array.shape, item, dims):
-            faults.append(
-                f"{item.name!r} is {array.dtype.name}{list(array.shape)}, which is not {item}"
-            )
-        else:
-            feeds[item.name] = array
-    if faults:
-        raise SourceError(f"sample {path}: {'; '.join(faults)}")
-    return (Case(f"sample {path.name}{_said(dims)}", feeds),)
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            return dict(load_file(path))
-        with np.load(path, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
-    # numpy and safetensors raise errors of their own kinds for damaged files.
-    except Exception as error:
-        reason = in_one_line(error)
-        raise SourceError(f"sample {path}: not a readable .npz or .safetensors: {reason}") from None
-
-
-def _fits(shape: tuple[int, ...], item: InputSpec, dims: dict[str, int]) -> bool:
-    """Compares sizes with the declaration; a named dimension has one size in all inputs."""
-    if len(shape) != len(item.shape):
-        return False
-    for size, wanted in zip(shape, item.shape, strict=True):
-        if isinstance(wanted, int):
-            if size != wanted:
-                return False
-        elif size not in wanted.sizes or dims.setdefault(wanted.name, size) != size:
-            return False
-    return True
+def said(dims: Mapping[str, int]) -> str:
+    """Returns sizes of dynamic dimensions as a case's name ends with them."""
+    return "".join(f" {name}={size}" for name, size in dims.items())
 
 
 def _sizes(inputs: Sequence[InputSpec], rng: np.random.Generator) -> list[dict[str, int]]:
@@ -172,8 +132,9 @@ def _sizes(inputs: Sequence[InputSpec], rng: np.random.Generator) -> list[dict[s
 
 
 def _middle(dim: Dim, place: int) -> int:
-    """A size above 2 and unlike its neighbours' where the range allows that."""
-    return dim.sizes[min(bisect_left(dim.sizes, 3 + 2 * place), len(dim.sizes) - 1)]
+    """An odd size above 2 and the least one, unlike its neighbours', where the range has such."""
+    above = dim.sizes[bisect_right(dim.sizes, max(dim.low, 2 + 2 * place)) :]
+    return next((size for size in above if size % 2), above[0] if above else dim.high)
 
 
 def _drawn(dim: Dim, rng: np.random.Generator) -> int:
@@ -197,107 +158,29 @@ def _unfed(
             yield {name: _drawn(dim, rng) for name, dim in dims.items()} | sizes
 
 
-def _blocks(inputs: Sequence[InputSpec], dims: Mapping[str, int]) -> int:
-    """How many walks it takes to feed every value of every bounded integer input."""
-    needed = 0
+def _alone(inputs: Sequence[InputSpec], dims: Mapping[str, int], whole: Case) -> Iterator[Case]:
+    """Feeds the last row of the case ``whole`` by itself, if rows of a batch can be told."""
+    batch = _batch(inputs)
+    if batch is None or batch.low != 1 or batch.high == 1:
+        return
+    if any(item.shape.count(batch) > 1 for item in inputs):
+        return  # a matrix of rows against rows
+    feeds = dict(whole.feeds)
     for item in inputs:
-        if _kind(item) == "integer" and item.high is not None and not _is_mask(item):
-            low, high = _bounds(item)
-            elements = int(np.prod(item.sizes(dict(dims)), dtype=np.int64))
-            needed = max(needed, -(-int(high - low + 1) // elements))
-    return min(needed, _WALKS)
+        if batch in item.shape:
+            axis = item.shape.index(batch)
+            feeds[item.name] = np.ascontiguousarray(feeds[item.name].take([-1], axis))
+    yield Case(f"alone{said({**dims, batch.name: 1})}", feeds)
 
 
-def _random(item: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    kind = _kind(item)
-    if kind == "bool" or _is_mask(item):
-        return _mask(item, shape, rng)
-    if kind == "integer":
-        low, high = _bounds(item)
-        return rng.integers(int(low), int(high), shape, np.int64, endpoint=True)
-    if item.low is None or item.high is None:
-        return rng.standard_normal(shape)
-    return rng.uniform(item.low, item.high, shape)
-
-
-def _constant(value: float) -> Draw:
-    """One value everywhere, as near to ``value`` as the range allows."""
-
-    def draw(item: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-        del rng
-        # A mask of zeros hides everything, which no caller means.
-        wanted = 1.0 if _is_mask(item) else value
-        if _kind(item) == "float" and item.low is None:
-            return np.full(shape, wanted)
-        low, high = _bounds(item)
-        return np.full(shape, min(max(wanted, low), high))
-
-    return draw
-
-
-def _extremes(item: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Either end of the range, at random."""
-    if _is_mask(item):
-        return _mask(item, shape, rng)
-    return rng.choice(np.array(_bounds(item)), shape)
-
-
-def _tiny(item: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Floats of a thousandth of their usual size, where an epsilon shows; integers at random."""
-    drawn = _random(item, shape, rng)
-    if _kind(item) != "float" or _is_mask(item):
-        return drawn
-    low, high = _bounds(item)
-    centre = min(max(0.0, low), high)
-    return centre + (drawn - centre) * 1e-3
-
-
-def _walk(block: int) -> Draw:
-    """Consecutive integers, beginning where the walk before ended."""
-
-    def draw(item: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-        if _kind(item) != "integer" or _is_mask(item) or item.high is None:
-            return _random(item, shape, rng)
-        low, high = _bounds(item)
-        elements = int(np.prod(shape, dtype=np.int64))
-        steps = np.arange(elements, dtype=np.int64) + block * elements
-        return (int(low) + steps % int(high - low + 1)).reshape(shape)
-
-    return draw
-
-
-def _mask(item: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Rows of ones, padded with zeros on the left in half of the calls, else on the right."""
-    if not _is_mask(item):
-        return rng.integers(0, 1, shape, np.int64, endpoint=True)
-    length = shape[-1] if shape else 1
-    kept = rng.integers(1, length, (*shape[:-1], 1), np.int64, endpoint=True)
-    places = np.arange(length)
-    if rng.integers(2):
-        places = places[::-1]
-    row = np.broadcast_to(places < kept, shape)
-    # The first row is never padded: what only full rows reach is reached as well.
-    if len(shape) > 1:
-        row = row.copy()
-        row[0] = True
-    return row.astype(np.int64)
-
-
-def _is_mask(item: InputSpec) -> bool:
-    return "mask" in item.name.lower() and (item.high is None or item.high == 1)
-
-
-def _kind(item: InputSpec) -> str:
-    dtype = numpy_dtype(item.dtype)
-    if dtype.kind == "b":
-        return "bool"
-    return "integer" if dtype.kind in "iu" else "float"
-
-
-def _bounds(item: InputSpec) -> tuple[float, float]:
-    if item.low is not None and item.high is not None:
-        return item.low, item.high
-    return (-_WIDE, _WIDE) if _kind(item) == "float" else _UNRANGED
+def _batch(inputs: Sequence[InputSpec]) -> Dim | None:
+    """Returns the dimension that is called a batch or else is the first one of every input."""
+    named = [d for name, d in dynamic_dims(inputs).items() if name.lower() in _BATCHES]
+    first = {item.shape[0] if item.shape else None for item in inputs}
+    if named:
+        return named[0]
+    lone = first.pop() if len(first) == 1 else None
+    return lone if isinstance(lone, Dim) else None
 
 
 def _case(
@@ -305,17 +188,13 @@ def _case(
     inputs: Sequence[InputSpec],
     dims: Mapping[str, int],
     rng: np.random.Generator,
-    draw: Draw,
+    draw: values.Draw,
 ) -> Case:
     feeds = {}
     for item in inputs:
-        drawn = draw(item, item.sizes(dict(dims)), rng)
+        drawn = draw(item, item.sizes(dims), rng)
         feeds[item.name] = np.asarray(drawn, numpy_dtype(item.dtype), order="C")
-    return Case(f"{label}{_said(dims)}", feeds)
-
-
-def _said(dims: Mapping[str, int]) -> str:
-    return "".join(f" {name}={size}" for name, size in dims.items())
+    return Case(f"{label}{said(dims)}", feeds)
 
 
 def _distinct(cases: Sequence[Case]) -> Iterator[Case]:

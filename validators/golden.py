@@ -13,6 +13,7 @@ CASE is the case's number; the metadata hold the rest as canonical JSON.
 """
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +22,14 @@ from typing import Any
 import numpy as np
 
 from ascend_migrate.pipeline import durable
+from ascend_migrate.pipeline.apart import Doing
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.errors import EvidenceError, ModelError
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators.cases import Array, Case, Feeds
-from ascend_migrate.validators.ledger import Weight
-from ascend_migrate.validators.original import NoExactTwinError, Original, Outputs
+from ascend_migrate.validators.original import REDUCED, NoExactTwinError, Original, Outputs
+from ascend_migrate.validators.weights import Weight
 
 SCHEMA = "ascend-migrate/golden/2"
 _KEY = "ascend_migrate.golden"
@@ -64,6 +66,7 @@ class Golden:
         digest: of the golden file.
         cases: what was fed and returned.
         weights: every tensor of the source.
+        constants: digests of those that its code holds or makes; see `Original.weights`.
         about: library versions, device, precision flags.
         no_exact: why there is no float64 twin; empty where there is one.
         precision: the policy of a lower precision; None where the artifacts keep the types.
@@ -78,6 +81,7 @@ class Golden:
     no_exact: str
     precision: Precision | None = None
     overflows: Mapping[str, float] = field(default_factory=dict)
+    constants: frozenset[str] = frozenset()
 
 
 def capture(
@@ -87,6 +91,7 @@ def capture(
     *,
     source: str,
     precision: Precision | None = None,
+    doing: Doing = lambda _text: None,
 ) -> list[str]:
     """Runs the original and writes the golden file ``path``.
 
@@ -96,22 +101,26 @@ def capture(
         path: file to write, atomically.
         source: digest of the source.
         precision: what the artifacts will be lowered to; None if they keep the model's types.
+        doing: told what is about to be done.
 
     Returns:
         The names of the cases.
 
     Raises:
-        ModelError: the original cannot be built, or fails on a case.
+        ModelError: the original cannot be built, fails on a case, or computes in less than its
+            types promise although no lower precision is asked for.
         StoreError: the file cannot be written.
     """
     from safetensors.numpy import save
 
-    # In this order on one loaded model: what a call leaves behind shows in the second round.
-    session = original.session()
-    own = [_called(session, case) for case in cases]
-    again = [_called(session, case) for case in cases]
-    exact, no_exact = _exact(original, cases)
-    low, overflows = _low(original, cases, precision)
+    own, again = _twice(original, cases, doing)
+    exact, no_exact = _exact(original, cases, doing)
+    low, overflows = _low(original, cases, precision, doing)
+    doing("reading its weights")
+    constants: set[str] = set()
+    weights = original.weights(cases[0].feeds, precision, constants)
+    about = _about(original, precision)
+    doing("writing the golden file")
     tensors: dict[str, Array] = {}
     for index, case in enumerate(cases):
         differing = {n: a for n, a in again[index].items() if not same_bits(a, own[index][n])}
@@ -129,8 +138,9 @@ def capture(
         "schema": SCHEMA,
         "source": source,
         "cases": [case.name for case in cases],
-        "weights": {n: w.to_json() for n, w in original.weights(cases[0].feeds, precision).items()},
-        "about": dict(original.about()),
+        "weights": {n: w.to_json() for n, w in weights.items()},
+        "constants": sorted(constants),
+        "about": about,
         "no_exact": no_exact,
         "precision": precision.to_json() if precision is not None else None,
         "overflows": list(overflows.items()),  # in the order of the model, which a table loses
@@ -166,6 +176,7 @@ def read_golden(path: Path) -> Golden:
             no_exact=str(document["no_exact"]),
             precision=_policy(document["precision"]),
             overflows={str(where): float(most) for where, most in document["overflows"]},
+            constants=frozenset(map(str, document.get("constants", ()))),
         )
     except (
         SafetensorError,
@@ -189,7 +200,30 @@ def same_bits(one: Array, other: Array) -> bool:
     )
 
 
-def _called(session: Any, case: Case) -> Outputs:
+def _twice(
+    original: Original, cases: Sequence[Case], doing: Doing
+) -> tuple[list[Outputs], list[Outputs]]:
+    """Runs one loaded model on all cases, and again: what calls leave behind shows then."""
+    doing("building the model")
+    session = original.session()
+    own = [_called(session, case, doing) for case in cases]
+    return own, [_called(session, case, doing) for case in cases]
+
+
+def _about(original: Original, precision: Precision | None) -> dict[str, str]:
+    """Refuses outputs in whose noise a fault of an artifact could hide, unless it was asked for."""
+    about = dict(original.about())
+    found = about.get(REDUCED)
+    if found and precision is None:
+        raise ModelError(
+            f"the original computes in less than the types of its weights: {found}; switch that "
+            "off in its code, or say what precision the artifacts shall have ([precision])"
+        )
+    return {**about, "libraries": f"python {platform.python_version()}, numpy {np.__version__}"}
+
+
+def _called(session: Any, case: Case, doing: Doing) -> Outputs:
+    doing(f"case {case.name!r}")
     try:
         outputs: Outputs = session(case.feeds)
     except ModelError as error:
@@ -197,11 +231,18 @@ def _called(session: Any, case: Case) -> Outputs:
     return outputs
 
 
-def _exact(original: Original, cases: Sequence[Case]) -> tuple[list[Outputs] | None, str]:
+def _exact(
+    original: Original, cases: Sequence[Case], doing: Doing
+) -> tuple[list[Outputs] | None, str]:
     """Runs the float64 twin on every case; None and the reason where there is none."""
     try:
+        doing("building its float64 twin")
         session = original.exact()
-        return [session(case.feeds) for case in cases], ""
+        found = []
+        for case in cases:
+            doing(f"case {case.name!r} in float64")
+            found.append(session(case.feeds))
+        return found, ""
     except NoExactTwinError as error:
         return None, str(error)
     except ModelError as error:
@@ -210,14 +251,14 @@ def _exact(original: Original, cases: Sequence[Case]) -> tuple[list[Outputs] | N
 
 
 def _low(
-    original: Original, cases: Sequence[Case], precision: Precision | None
+    original: Original, cases: Sequence[Case], precision: Precision | None, doing: Doing
 ) -> tuple[list[Outputs] | None, dict[str, float]]:
     """Runs the original with the rounding of the policy, if there is one."""
     if precision is None:
         return None, {}
     overflows: dict[str, float] = {}
     session = original.lowered(precision, overflows)
-    return [_called(session, case) for case in cases], overflows
+    return [_called(session, case, doing) for case in cases], overflows
 
 
 def _policy(document: Mapping[str, Any] | None) -> Precision | None:

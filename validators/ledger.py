@@ -1,247 +1,75 @@
 """The weight ledger: every tensor of the source is found, bit for bit, in the artifact.
 
-Outputs alone do not see a wrong weight that no input exercises; bytes do. A tensor counts as
-found under its own name, or else anywhere in the artifact with the same type and bytes.
+Outputs alone do not see a wrong weight that no input exercises; bytes do. The books are kept on
+both sides. A tensor of the source lies under its own name, or under another with the same bytes,
+or is made into others by a rule that is computed again, and a node has to read it. Floats of the
+artifact that come from no tensor of the source are the model's own constants, or are named.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ascend_migrate.pipeline.checkpoint import Checkpoint
-from ascend_migrate.pipeline.digest import bytes_digest
-from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
-from ascend_migrate.pipeline.precision import Precision
-from ascend_migrate.pipeline.records import Finding, Form, Outcome
+from ascend_migrate.pipeline.records import Finding, Form
 from ascend_migrate.validators.cases import Array
+from ascend_migrate.validators.ledger_books import Books, check_finite
+from ascend_migrate.validators.ledger_shelf import Held, Shelf
+from ascend_migrate.validators.weight_bytes import Digests, integers_digest
+from ascend_migrate.validators.weight_causes import Tensors, altered, cause_of, turned
+from ascend_migrate.validators.weight_rules import Derivation, Open
+from ascend_migrate.validators.weights import ACCOUNTED_FROM, Stored, Weight, floating
 
 CHECK = "weights.ledger"
 EQUAL = "weights.equal"
-FINITE = "weights.finite"
 
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """A tensor of the source after the declared cast to a lower type.
-
-    Attributes:
-        dtype: the lower type.
-        digest: of its bytes then.
-        overflowed: elements that are infinite only then.
-        vanished: elements that are zero only then.
-        change: the largest relative change of an element that is neither.
-    """
-
-    dtype: str
-    digest: str
-    overflowed: int
-    vanished: int
-    change: float
-
-    @classmethod
-    def of(cls, array: Array, dtype: str) -> "Cast":
-        """Casts a float32 tensor, rounding to nearest, and says what that loses."""
-        with np.errstate(over="ignore", under="ignore"):
-            low = array.astype(numpy_dtype(dtype))
-        pairs = zip(_blocks(array), _blocks(low), strict=True)
-        lost = [_lost(one, other.astype(np.float32)) for one, other in pairs]
-        overflowed, vanished, change = zip(*lost, strict=True) if lost else ((), (), ())
-        return cls(
-            dtype, content_digest(low), sum(overflowed), sum(vanished), max(change, default=0.0)
-        )
-
-
-_BLOCK = 1 << 20
-"""Elements looked at together: what is computed on the way then needs little memory."""
-
-
-def _blocks(array: Array) -> Iterator[Array]:
-    flat = array.reshape(-1)
-    return (flat[i : i + _BLOCK] for i in range(0, flat.size, _BLOCK))
-
-
-def _lost(array: Array, back: Array) -> tuple[int, int, float]:
-    """Counts elements that became infinite, or zero; and returns the largest relative change."""
-    overflowed = np.isinf(back) & np.isfinite(array)
-    vanished = (back == 0) & (array != 0)
-    kept = np.isfinite(array) & (array != 0) & ~overflowed & ~vanished
-    exact = array[kept].astype(np.float64)
-    change = np.abs(back[kept] - exact) / np.abs(exact)
-    largest = float(change.max()) if change.size else 0.0
-    return int(np.count_nonzero(overflowed)), int(np.count_nonzero(vanished)), largest
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """A tensor of the source.
-
-    Attributes:
-        dtype: our spelling of the element type.
-        shape: sizes.
-        digest: of its contiguous little-endian bytes.
-        used: whether what a call of the original returns depends on it.
-        nan: whether it holds NaN.
-        cast: what the policy of a lower precision makes of it; None where it lowers nothing.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    digest: str
-    used: bool
-    nan: bool
-    cast: Cast | None = None
-
-    @classmethod
-    def of(
-        cls, dtype: str, array: Array, *, used: bool, precision: Precision | None = None
-    ) -> "Weight":
-        """Describes a tensor, and what the policy's cast makes of it if it is float32."""
-        lowers = precision is not None and dtype == "float32"
-        cast = Cast.of(array, precision.dtype) if precision is not None and lowers else None
-        return cls(dtype, array.shape, content_digest(array), used, holds_nan(array), cast)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the description as plain JSON data."""
-        return {
-            "dtype": self.dtype,
-            "shape": list(self.shape),
-            "digest": self.digest,
-            "used": self.used,
-            "nan": self.nan,
-        } | ({} if self.cast is None else {"cast": asdict(self.cast)})
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Weight":
-        """Inverse of `to_json`."""
-        return cls(
-            str(data["dtype"]),
-            tuple(int(size) for size in data["shape"]),
-            str(data["digest"]),
-            bool(data["used"]),
-            bool(data["nan"]),
-            Cast(**data["cast"]) if "cast" in data else None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A tensor of an artifact; ``array`` may be mapped from the file."""
-
-    name: str
-    dtype: str
-    array: Array
-
-
-def content_digest(array: Array) -> str:
-    """Returns the digest of the array's contiguous bytes; its shape does not count."""
-    return bytes_digest(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
-def holds_nan(array: Array) -> bool:
-    """Whether a floating array holds NaN."""
-    if array.dtype.kind in "biu" or not array.size:
-        return False
-    return bool(np.isnan(array).any())
-
-
-def weights_of_checkpoint(
-    checkpoint: Checkpoint,
-    used: Collection[str] | None = None,
-    precision: Precision | None = None,
-) -> dict[str, Weight]:
-    """Describes every tensor of a checkpoint, one in memory at a time.
-
-    Args:
-        checkpoint: the source.
-        used: names that a call of the original reads; None where nothing is called.
-        precision: the policy whose cast is described as well.
-    """
-    return {
-        name: Weight.of(
-            entry.dtype,
-            checkpoint.read(name),
-            used=used is None or name in used,
-            precision=precision,
-        )
-        for name, entry in checkpoint.tensors.items()
-    }
+_EXPLAINED = 16
+"""Tensors whose numbers are looked at for a cause: of a model that differs everywhere, the first
+ones tell as much as all."""
 
 
 def check_ledger(
-    form: Form, source: Mapping[str, Weight], stored: Iterable[Stored]
+    form: Form,
+    source: Mapping[str, Weight],
+    stored: Iterable[Stored],
+    *,
+    tensors: Tensors | None = None,
+    constants: Collection[str] = (),
+    digests: Digests | None = None,
 ) -> tuple[Finding, ...]:
-    """Looks for every used tensor of the source in a graph.
+    """Looks for every used tensor of the source in a graph, and for the source of every float.
 
-    Integers may be missing: converters compute with them in advance, and what that came to is in
-    the outputs. A floating tensor may be missing only if the original does not read it. Under a
-    policy of a lower precision a tensor may also be what exactly the declared cast makes of it.
+    A floating tensor may be missing only if the original does not read it. Positions, counts and
+    masks may be missing: converters compute with them in advance, and what that came to is in
+    every output. Narrow integers may not, which may be a quantised weight. Under a policy of a
+    lower precision a tensor may also be what exactly the declared cast makes of it.
+
+    Args:
+        form: of the artifact.
+        source: the source's tensors.
+        stored: the artifact's.
+        tensors: reads the source's, for rules and causes that need numbers; None leaves them out.
+        constants: digests of the constants that the original's own code holds or makes.
+        digests: remembers those of the files that artifacts share.
     """
-    by_name: dict[str, tuple[str, str]] = {}
-    nan: list[str] = []
-    for item in stored:
-        by_name[item.name] = (item.dtype, content_digest(item.array))
-        if holds_nan(item.array):
-            nan.append(item.name)
-    everything = set(by_name.values())
-    faults: list[Finding] = []
-    equal, computed, unread = 0, [], 0
-    cast: list[tuple[str, Cast]] = []
-    for name, weight in source.items():
-        wanted = (weight.dtype, weight.digest)
-        named = by_name.get(name)
-        if named == wanted or (named is None and wanted in everything):
-            equal += 1
-        elif weight.cast is not None and _is_cast(weight.cast, named, everything):
-            cast.append((name, weight.cast))
-        elif named is not None:
-            faults.append(_fault(CHECK, form, name, _difference(weight, named)))
-        elif not weight.used:
-            unread += 1
-        elif BY_NAME[weight.dtype].epsilon is None:
-            computed.append(name)
-        else:
-            faults.append(_fault(CHECK, form, name, "the original reads it; the artifact lacks it"))
-    note = f"{equal} of {len(source)} tensors bit-equal"
-    note += f"; {unread} that the original never reads are left out" if unread else ""
-    note += f"; integers computed in advance: {', '.join(computed)}" if computed else ""
-    note += f"; {_cast_note(cast)}" if cast else ""
-    faults += _infinite(CHECK, form, cast)
-    found = _summary(CHECK, form, faults, note, equal + len(cast))
-    return (*found, *check_finite(form, nan, source))
-
-
-def _infinite(check: str, form: Form, cast: Sequence[tuple[str, Cast]]) -> list[Finding]:
-    """Fails the tensors that the type cannot hold."""
-    return [
-        _fault(check, form, name, f"the cast to {item.dtype} makes {item.overflowed} infinite")
-        for name, item in cast
-        if item.overflowed
-    ]
-
-
-def _is_cast(
-    cast: Cast, named: tuple[str, str] | None, everything: Collection[tuple[str, str]]
-) -> bool:
-    wanted = (cast.dtype, cast.digest)
-    return named == wanted or (named is None and wanted in everything)
-
-
-def _cast_note(cast: Sequence[tuple[str, Cast]]) -> str:
-    """Says what the cast lost."""
-    worst, most = max(cast, key=lambda item: item[1].change)
-    note = f"{len(cast)} equal after the cast to {most.dtype}, which changes an element by at most "
-    note += f"{most.change:.2g} of itself ({worst})"
-    vanished = {name: item.vanished for name, item in cast if item.vanished}
-    if vanished:
-        name = max(vanished, key=lambda item: vanished[item])
-        note += f" and makes {sum(vanished.values())} zero ({vanished[name]} of them in {name})"
-    return note
+    sides = _Sides(source, Shelf(source, stored, digests or Digests()), tensors)
+    missing = sides.compare()
+    sides.find_derived(missing)
+    sides.find_integers(missing)
+    sides.give_up(missing)
+    sides.find_foreign(constants)
+    found = sides.books.findings(CHECK, form, len(source))
+    return (*found, *check_finite(form, sides.shelf, source))
 
 
 def check_equal(
-    form: Form, source: Mapping[str, Weight], stored: Iterable[Stored], *, cast: bool = False
+    form: Form,
+    source: Mapping[str, Weight],
+    stored: Iterable[Stored],
+    *,
+    cast: bool = False,
+    tensors: Tensors | None = None,
+    digests: Digests | None = None,
 ) -> tuple[Finding, ...]:
     """Compares a file of weights with the source: the same names, types, sizes and bytes.
 
@@ -250,65 +78,191 @@ def check_equal(
         source: the source's tensors.
         stored: the artifact's.
         cast: whether float32 tensors must be what the declared cast makes of them.
+        tensors: reads the source's, for causes that need numbers; None leaves them out.
+        digests: remembers those of the files that artifacts share.
     """
-    faults: list[Finding] = []
-    nan: list[str] = []
-    found: dict[str, tuple[str, tuple[int, ...], str]] = {}
-    for item in stored:
-        found[item.name] = (item.dtype, item.array.shape, content_digest(item.array))
-        if holds_nan(item.array):
-            nan.append(item.name)
-    equal = 0
-    lowered: list[tuple[str, Cast]] = []
-    for name, weight in source.items():
-        have = found.get(name)
-        lower = weight.cast if cast else None
-        wanted = (lower.dtype, lower.digest) if lower else (weight.dtype, weight.digest)
-        if have is None:
-            faults.append(_fault(EQUAL, form, name, "the source has it; the artifact lacks it"))
-        elif have != (wanted[0], weight.shape, wanted[1]):
-            faults.append(_fault(EQUAL, form, name, _difference(weight, (have[0], have[2]))))
-        elif lower is not None:
-            lowered.append((name, lower))
+    sides = _Sides(source, Shelf(source, stored, digests or Digests()), tensors)
+    sides.compare_names(cast=cast)
+    found = sides.books.findings(EQUAL, form, len(source))
+    return (*found, *check_finite(form, sides.shelf, source))
+
+
+@dataclass(slots=True)
+class _Sides:
+    """Source and artifact, and what has been found so far.
+
+    Attributes:
+        source: the source's tensors.
+        shelf: the artifact's.
+        tensors: reads the source's; None where they cannot be read.
+        books: what has been found.
+    """
+
+    source: Mapping[str, Weight]
+    shelf: Shelf
+    tensors: Tensors | None
+    books: Books = field(default_factory=Books)
+
+    def compare(self) -> dict[str, Weight]:
+        """Compares what has the same name or the same content; returns what no node reads."""
+        missing: dict[str, Weight] = {}
+        books = self.books
+        for name, weight in self.source.items():
+            named, places = self.shelf.names.get(name), self.shelf.places(weight)
+            if named is not None and named.content not in weight.contents:
+                books.faults.append((name, self._difference(name, weight, named)))
+            elif weight.used and not (places and places[0].read):
+                missing[name] = weight
+            elif not places:
+                books.unread += 1
+            else:
+                place = named or places[0]
+                if named is None:
+                    books.moved[name] = place.name
+                self._found(name, weight, cast=place.content != weight.contents[0])
+        return missing
+
+    def compare_names(self, *, cast: bool) -> None:
+        """Compares what has the same name, which is all that there may be."""
+        faults = self.books.faults
+        for name, weight in self.source.items():
+            held = self.shelf.names.get(name)
+            lowered = cast and weight.cast is not None
+            if held is None:
+                faults.append((name, "the source has it; the artifact lacks it"))
+            elif held.content != weight.contents[-1 if lowered else 0]:
+                faults.append((name, self._difference(name, weight, held)))
+            elif held.shape != weight.shape:
+                sizes = f"{list(weight.shape)} in the source and {list(held.shape)}"
+                faults.append((name, f"is {sizes} in the artifact"))
+            else:
+                self._found(name, weight, cast=lowered)
+        more = [name for name in self.shelf.names if name not in self.source]
+        faults += [(name, "the artifact has it; the source does not") for name in more]
+
+    def find_derived(self, missing: dict[str, Weight]) -> None:
+        """Takes away what rules explain."""
+        floats = {name: weight for name, weight in missing.items() if floating(weight.dtype)}
+        if self.tensors is None or not floats:
+            return
+        spare = {
+            item.name: item.array
+            for item in self.shelf.unknown()
+            if item.read and floating(item.dtype) and item.name not in self.source
+        }
+        for item in Open(floats, self.tensors, spare).explained():
+            self._derived(item, missing)
+
+    def find_integers(self, missing: dict[str, Weight]) -> None:
+        """Takes away whole numbers that only have another type, and those that may be missing."""
+        whole = {name: weight for name, weight in missing.items() if not floating(weight.dtype)}
+        sizes = {int(np.prod(weight.shape)) for weight in whole.values()}
+        known: dict[str, str] = {}
+        for item in self.shelf.unknown() if whole else ():
+            if item.read and item.array.size in sizes:
+                known.setdefault(integers_digest(_whole(item.array)), item.name)
+        for name, weight in whole.items():
+            if weight.integers in known:
+                place = known[weight.integers]
+                self._derived(Derivation("of another integer type", (name,), (place,)), missing)
+            elif weight.index:
+                self.books.computed.append(name)
+                del missing[name]
+
+    def give_up(self, missing: Mapping[str, Weight]) -> None:
+        """Fails what is still missing; says where a changed copy is."""
+        for name, weight in missing.items():
+            cause = "the original reads it; the artifact lacks it"
+            for place in self.shelf.places(weight):
+                where = "" if place.name == name else f" as {place.name}"
+                cause = f"is in the artifact{where}, but no node reads it"
+            for item in self.shelf.unknown():
+                change = self._change(name, weight, item)
+                if change:
+                    self.shelf.drop([item.name])
+                    cause += f"; {item.name} is a changed copy: {change}"
+                    break
+            self.books.faults.append((name, cause))
+
+    def find_foreign(self, constants: Collection[str]) -> None:
+        """Names the artifact's large floats that come from nowhere; fails on a changed copy.
+
+        A constant that a converter computed may differ in its last bits from what the original
+        computes, and so cannot be told from another: the outputs judge it.
+        """
+        for item in self.shelf.unknown():
+            if item.name in self.source or item.array.size < ACCOUNTED_FROM:
+                continue
+            known = self.shelf.names[item.name].content[1] in constants
+            if known or not floating(item.dtype) or _uniform(item) or self._turned(item):
+                continue
+            for name, weight in self.source.items():
+                change = self._change(name, weight, item)
+                if change:
+                    cause = f"is no tensor of the source, but a changed copy of {name}: {change}"
+                    self.books.faults.append((item.name, cause))
+                    break
+            else:
+                self.books.foreign.append(item.name)
+
+    def _turned(self, item: Stored) -> bool:
+        """Whether it is a tensor of the source, transposed: a tied one may be there both ways."""
+        if self.tensors is None:
+            return False
+        return any(
+            weight.dtype == item.dtype
+            and sorted(weight.shape) == sorted(item.array.shape)
+            and turned(self.tensors(name), item.array) is not None
+            for name, weight in self.source.items()
+        )
+
+    def _found(self, name: str, weight: Weight, *, cast: bool) -> None:
+        if cast and weight.cast is not None:
+            self.books.cast.append((name, weight.cast))
         else:
-            equal += 1
-    faults += [
-        _fault(EQUAL, form, name, "the artifact has it; the source does not")
-        for name in found
-        if name not in source
-    ]
-    faults += _infinite(EQUAL, form, lowered)
-    note = f"{equal} of {len(source)} tensors bit-equal"
-    note += f"; {_cast_note(lowered)}" if lowered else ""
-    found_all = equal + len(lowered)
-    return (*_summary(EQUAL, form, faults, note, found_all), *check_finite(form, nan, source))
+            self.books.equal += 1
+
+    def _derived(self, item: Derivation, missing: dict[str, Weight]) -> None:
+        self.books.derived.append(item)
+        self.shelf.drop(item.stored)
+        for name in item.source:
+            del missing[name]
+
+    def _change(self, name: str, weight: Weight, item: Stored) -> str:
+        """Says how one tensor is a changed copy of another; empty where it is not."""
+        alike = weight.dtype == item.dtype and sorted(weight.shape) == sorted(item.array.shape)
+        if self.tensors is None or not alike or not floating(weight.dtype):
+            return ""
+        return altered(self.tensors(name), item.array)
+
+    def _difference(self, name: str, weight: Weight, held: Held) -> str:
+        """Says why the artifact's tensor of a name is not the source's."""
+        owners = [other for other in self.shelf.owners.get(held.content, ()) if other != name]
+        for other in owners:
+            there = self.shelf.names.get(other)
+            if there is not None and there.content in weight.contents:
+                return f"swapped with {other}: each holds the other's bytes"
+        if owners:
+            return f"holds the bytes of {owners[0]}"
+        few = len(self.books.faults) < _EXPLAINED
+        known = self.tensors(name) if self.tensors is not None and few else None
+        cause = cause_of(known, held.item.array) if held.item is not None and few else ""
+        if held.content[0] != weight.dtype:
+            said = f"is {weight.dtype} in the source and {held.content[0]} in the artifact"
+            return cause if cause.startswith(said) else said
+        if cause.startswith("is "):
+            return cause
+        return f"has other bytes than in the source{': ' if cause else ''}{cause}"
 
 
-def check_finite(
-    form: Form, nan: Collection[str], source: Mapping[str, Weight]
-) -> Iterator[Finding]:
-    """Fails on NaN in a weight: it need not reach any output of this runtime."""
-    bad = sorted({*nan, *(name for name, weight in source.items() if weight.nan and weight.used)})
-    for name in bad:
-        where = "the source" if name in source and source[name].nan else "the artifact"
-        yield _fault(FINITE, form, name, f"holds NaN in {where}; get a sound checkpoint")
-    if not bad:
-        yield Finding(FINITE, form, "all weights", Outcome.PASS, note="no NaN in any weight")
+def _whole(array: Array) -> Array:
+    """Returns whole numbers as integers; other numbers as they are."""
+    if array.dtype.kind in "biuc":
+        return array
+    wide = array.astype(np.float64)
+    return wide.astype(np.int64) if np.array_equal(wide, np.rint(wide)) else array
 
 
-def _difference(weight: Weight, found: tuple[str, str]) -> str:
-    if found[0] != weight.dtype:
-        return f"is {weight.dtype} in the source and {found[0]} in the artifact"
-    return "has other bytes than in the source"
-
-
-def _fault(check: str, form: Form, name: str, note: str) -> Finding:
-    return Finding(check, form, name, Outcome.FAIL, note=note)
-
-
-def _summary(check: str, form: Form, faults: list[Finding], note: str, equal: int) -> list[Finding]:
-    if faults:
-        return faults
-    if not equal:
-        return [_fault(check, form, "all weights", "not one tensor was compared")]
-    return [Finding(check, form, "all weights", Outcome.PASS, note=note)]
+def _uniform(item: Stored) -> bool:
+    flat = item.array.reshape(-1)
+    return bool((flat == flat[0]).all())

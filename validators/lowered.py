@@ -6,7 +6,7 @@ epsilon would drown in rounding.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,20 +18,20 @@ from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.golden import Golden
-from ascend_migrate.validators.ledger import Weight, content_digest
+from ascend_migrate.validators.groups import check_groups
 from ascend_migrate.validators.outputs import Answer, compare
 from ascend_migrate.validators.runners import open_runner
 from ascend_migrate.validators.unlowered_mindir import write_unlowered as widen_mindir
 from ascend_migrate.validators.unlowered_onnx import Restore
 from ascend_migrate.validators.unlowered_onnx import write_unlowered as widen_onnx
+from ascend_migrate.validators.weight_bytes import content_digest
+from ascend_migrate.validators.weight_causes import Tensors
+from ascend_migrate.validators.weights import Weight
 
 RANGE = "precision.range"
 GRAPH = "precision.graph"
 
-Tensors = Callable[[str], Array]
-"""Reads a tensor of the source by its name."""
-
-_WRITERS = {Form.ONNX: widen_onnx, Form.MINDIR: widen_mindir}
+_WRITERS = {Form.ONNX: widen_onnx, Form.ONNX_CANN: widen_onnx, Form.MINDIR: widen_mindir}
 _SHOWN = 3
 """Operations that overflow shown in a finding; what follows them is mostly their consequence."""
 
@@ -95,6 +95,7 @@ def _compared(form: Form, truth: Golden, found: list[dict[str, Array]]) -> Itera
         ]
         if len(answers) == len(truth.cases):  # what is absent is a finding of its own already
             findings += compare(form, name, answers)
+            findings += check_groups(form, name, answers)
     yield from (replace(item, check=GRAPH) for item in findings)
 
 

@@ -1,5 +1,6 @@
 """What rewriting a MindIR graph for a judgement takes: casts, element types, and the file."""
 
+import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -80,6 +81,16 @@ def editors(model: pb.ModelProto) -> Iterator[GraphEditor]:
     model.primitives.add(name=_CAST, op_type="Cast", prim_type=pb.PrimitiveProto.PRIMITIVE_FUNCTION)
     for graph in (model.graph, *model.functions):
         yield GraphEditor(model, graph)
+
+
+def link(source: Path, target: Path) -> None:
+    """Makes a file of weights available under another name, without a copy if possible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A hard link: MindSpore follows a symbolic one, and refuses what lies outside its folder.
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def write_model(model: pb.ModelProto, path: Path, into: Path) -> Path:

@@ -5,12 +5,11 @@ result is rounded to its type at once: what a chip does that accumulates in floa
 constants, inputs and outputs keep their types; casts lie between them and the rest.
 """
 
-import shutil
 from pathlib import Path
 
 from ascend_migrate.pipeline import mind_ir_pb2 as pb
 from ascend_migrate.pipeline.mindir_format import DATA_TYPES, LOW, external_files, read_model
-from ascend_migrate.validators.mindir_edit import GraphEditor, editors, write_model
+from ascend_migrate.validators.mindir_edit import GraphEditor, editors, link, write_model
 
 RULE = "the same graph computed in float32, every result rounded to its type at once"
 """What the twin is, for a finding."""
@@ -33,17 +32,8 @@ def write_twin(path: Path, into: Path) -> Path | None:
     for editor in editors(model):
         _Widening(editor).apply(is_main=editor.graph is model.graph)
     for name in external_files(path):
-        (into / name).parent.mkdir(parents=True, exist_ok=True)
-        _link((path.parent / name).resolve(), into / name)
+        link((path.parent / name).resolve(), into / name)
     return write_model(model, path, into)
-
-
-def _link(source: Path, target: Path) -> None:
-    # A hard link: MindSpore follows a symbolic one, and refuses what lies outside its folder.
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _is_low(model: pb.ModelProto) -> bool:

@@ -26,8 +26,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ascend_migrate.pipeline.apart import how_it_ended
 from ascend_migrate.pipeline.errors import CheckError, KernelMissingError, ToolchainError
-from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits, in_gib
+from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits, in_gib, private_memory
 from ascend_migrate.pipeline.mindir_format import TensorInfo
 from ascend_migrate.validators.closing import Closing
 
@@ -167,7 +168,7 @@ class MindSporeProcess(Closing):
                 "(validation.timeout) or a smaller input",
                 transient=True,
             )
-        if _private_memory(self._process.pid) > self._memory:
+        if private_memory(self._process.pid) > self._memory:
             advice = "raise validation.memory, or give it a smaller input"
             if limits.memory is None:
                 advice = "that is what was free: free some, or judge it on a larger machine"
@@ -181,10 +182,7 @@ class MindSporeProcess(Closing):
         raise ToolchainError(f"MindSpore: {reason}", transient=transient)
 
     def _crashed(self, subject: str) -> NoReturn:
-        code = self._process.wait()
-        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        if code == -signal.SIGKILL:
-            reason += ", as the system does where memory runs out"
+        reason = how_it_ended(self._process.wait())
         lines = self._last_lines()
         telling = [line for line in lines if "Error" in line] or lines
         last = f": {telling[-1]}" if telling else ""
@@ -195,15 +193,6 @@ class MindSporeProcess(Closing):
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_END))
             lines = log.read().decode(errors="replace").splitlines()
         return [line.strip()[:_MESSAGE_LIMIT] for line in lines if line.strip()]
-
-
-def _private_memory(pid: int) -> int:
-    """Returns the bytes that a process holds itself: those of files can be read again."""
-    try:
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
-    except OSError:  # it has ended
-        return 0
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
 _NO_KERNEL = re.compile(

@@ -69,7 +69,7 @@ class _Rounding:
             graph.node.extend(self._around(node, index, floats))
 
     def _lowers(self, node: "onnx.NodeProto") -> bool:
-        if node.op_type in MOVES or node.op_type in _PLAIN:
+        if node.op_type in MOVES or node.op_type in PLAIN:
             return False
         module = module_of({item.key: item.value for item in node.metadata_props})
         return not self._precision.keeps(node.op_type, module, node.name)
@@ -106,7 +106,7 @@ class _Rounding:
         return bool(finite.size) and float(finite.max()) > self._precision.largest
 
 
-_PLAIN = frozenset({"Cast", "Constant", "ConstantOfShape", "Range", "Shape", "Size"})
+PLAIN = frozenset({"Cast", "Constant", "ConstantOfShape", "Range", "Shape", "Size"})
 """Operators that compute nothing that rounding would change, or have no lower form."""
 
 

@@ -12,11 +12,19 @@ from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators import onnx_runner
 from ascend_migrate.validators.cases import Feeds, widened_array
-from ascend_migrate.validators.ledger import Weight
 from ascend_migrate.validators.onnx_float64 import widened
 from ascend_migrate.validators.onnx_lowered import MADE, rounded, unrounded_results
-from ascend_migrate.validators.original import NoExactTwinError, Original, Outputs, Session
+from ascend_migrate.validators.original import (
+    NoExactTwinError,
+    NoTraceError,
+    Original,
+    Outputs,
+    Session,
+    Traced,
+    Visit,
+)
 from ascend_migrate.validators.stored_weights import onnx_weights
+from ascend_migrate.validators.weights import ACCOUNTED_FROM, Weight
 
 
 class OnnxOriginal(Original):
@@ -47,7 +55,7 @@ class OnnxOriginal(Original):
     def exact(self) -> Session:
         """Returns the twin on onnxruntime or, where that lacks a kernel, on ONNX's reference."""
         model = widened(self._path)
-        run = _session_of(model, self._path)
+        run = float64_session(model, self._path)
 
         def call(feeds: Feeds) -> Outputs:
             return run({name: widened_array(array) for name, array in feeds.items()})
@@ -81,18 +89,46 @@ class OnnxOriginal(Original):
 
         return call
 
-    def weights(self, feeds: Feeds, precision: Precision | None = None) -> Mapping[str, Weight]:
-        """Returns the initializers; the graph reads those that a node names."""
-        from ascend_migrate.pipeline.onnx_signature import load_graph
-
-        del feeds
-        read = {name for node in load_graph(self._path).graph.node for name in node.input}
+    def weights(
+        self,
+        feeds: Feeds,
+        precision: Precision | None = None,
+        constants: set[str] | None = None,
+    ) -> Mapping[str, Weight]:
+        """Returns the initializers, and what is as large in nodes and inner graphs."""
+        del feeds, constants  # a graph has no code beside it
         return {
-            item.name: Weight.of(
-                item.dtype, item.array, used=item.name in read, precision=precision
-            )
+            item.name: Weight.of(item.dtype, item.array, used=item.read, precision=precision)
             for item in onnx_weights(self._path)
+            if not item.inner or item.array.size >= ACCOUNTED_FROM
         }
+
+    def trace(
+        self,
+        feeds: Feeds,
+        visit: Visit,
+        *,
+        exact: bool = False,
+        precision: Precision | None = None,
+    ) -> None:
+        """Shows what every node of the graph makes, named by its module or by itself."""
+        from ascend_migrate.validators.localisation.onnx_steps import OnnxSteps
+        from ascend_migrate.validators.localisation.steps import StepError
+
+        model = widened(self._path) if exact else None
+        if precision is not None and not exact:
+            model = rounded(self._path, precision)
+        steps = OnnxSteps(self._path, self._limits, model)
+        # What is not yet rounded, or is rounded only to be read, has other names.
+        places = {name: s.module or s.name for s in steps.steps for name in s.outputs}
+        given = {n: widened_array(a) for n, a in feeds.items()} if exact else feeds
+        for name, array in given.items():
+            visit(Traced(name, "", array))
+        try:
+            steps.observe(given, lambda name, a: visit(Traced(name, places[name], a)), {})
+        except (CheckError, StepError) as error:
+            kind = NoExactTwinError if exact else NoTraceError
+            raise kind(str(error)) from error
 
     def about(self) -> Mapping[str, str]:
         """Returns what decides the numbers beside the graph."""
@@ -101,8 +137,14 @@ class OnnxOriginal(Original):
         return {"runtime": f"onnxruntime {onnxruntime.__version__}", "device": "cpu"}
 
 
-def _session_of(model: Any, path: Path) -> Session:
-    """Prefers onnxruntime; some of its kernels say only when they run that they lack float64."""
+def float64_session(model: Any, path: Path) -> Session:
+    """Returns a widened graph on onnxruntime or, where that lacks a kernel, on ONNX's reference.
+
+    Some of onnxruntime's kernels say only when they run that they lack float64.
+
+    Raises:
+        NoExactTwinError: neither runs it; raised here or by a call.
+    """
     try:
         loaded = onnx_runner.session(model.SerializeToString(), str(path))
     except (CheckError, ValueError):  # a missing kernel; above 2 GiB, protobuf's limit

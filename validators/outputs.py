@@ -17,6 +17,7 @@ from ascend_migrate.validators.tolerances import (
     FLIPS,
     NOISE_PEAK,
     NOISE_RMS,
+    SHARE_UNIT,
     Limit,
     allowed,
     floor_of,
@@ -25,8 +26,8 @@ from ascend_migrate.validators.tolerances import (
 CLOSE = "outputs.close"
 PEAK = "outputs.peak"
 
-_Wide = NDArray[np.float64]
-Metric = Callable[[_Wide], float]
+Wide = NDArray[np.float64]
+Metric = Callable[[Wide], float]
 """The size of a difference, or of an output."""
 
 
@@ -50,7 +51,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Units:
+class Units:
     """What limits are counted in.
 
     Attributes:
@@ -64,7 +65,8 @@ class _Units:
     noise: str
 
     @classmethod
-    def of(cls, form: Form, own: Array, precision: Precision | None) -> "_Units":
+    def of(cls, form: Form, own: Array, precision: Precision | None) -> "Units":
+        """Returns the units of a form for outputs of the type of ``own``, under a policy."""
         epsilon = BY_NAME[own.dtype.name].epsilon
         if epsilon is None:
             raise TypeError(f"{own.dtype} is no floating type")
@@ -84,12 +86,14 @@ class _Distances:
         noise: from the original to its twin.
         found: from the artifact to the twin.
         scale: size of the twin's output.
+        share: whether all of it is between 0 and 1.
     """
 
     case: str
     noise: float
     found: float
     scale: float
+    share: bool
 
 
 def compare(
@@ -110,7 +114,7 @@ def compare(
         return [Finding(CLOSE, form, output, Outcome.FAIL, note=strange)]
     means = [_distances(answer, _mean_square) for answer in answers]
     peaks = [_distances(answer, _largest) for answer in answers]
-    units = _Units.of(form, answers[0].own, precision)
+    units = Units.of(form, answers[0].own, precision)
     return [
         _verdict(CLOSE, form, output, means, NOISE_RMS, units),
         _verdict(PEAK, form, output, peaks, NOISE_PEAK, units),
@@ -130,10 +134,10 @@ def limits(
     """
     metric = _largest if factor is NOISE_PEAK else _mean_square
     found = [_distances(answer, metric) for answer in answers]
-    return _limits(found, factor, _Units.of(form, answers[0].own, precision))
+    return _limits(found, factor, Units.of(form, answers[0].own, precision))
 
 
-def _limits(distances: Sequence[_Distances], factor: Limit, units: _Units) -> list[float]:
+def _limits(distances: Sequence[_Distances], factor: Limit, units: Units) -> list[float]:
     """Judges each case by its own noise or the usual one, absolute or relative: the largest.
 
     One case alone may round luckily, and a saturated one is nearly constant. Rounding follows the
@@ -145,13 +149,18 @@ def _limits(distances: Sequence[_Distances], factor: Limit, units: _Units) -> li
     usual_noise = float(np.median([d.noise for d in distances]))
     relative = [d.noise / d.scale for d in distances if d.scale > 0]
     usual_share = float(np.median(relative)) if relative else 0.0
+    # What is a share of 1 in every case may come from a kernel that is exact to units of 1.
+    least = SHARE_UNIT.value if all(d.share for d in distances) else 0.0
     return [
-        allowed(
-            max(d.noise, usual_noise, usual_share * d.scale),
-            max(d.scale, usual_scale),
-            units.epsilon,
-            factor,
-            units.floor,
+        max(
+            allowed(
+                max(d.noise, usual_noise, usual_share * d.scale),
+                max(d.scale, usual_scale),
+                units.epsilon,
+                factor,
+                units.floor,
+            ),
+            allowed(0.0, least, units.epsilon, factor, units.floor),
         )
         for d in distances
     ]
@@ -163,14 +172,17 @@ def _verdict(
     output: str,
     distances: Sequence[_Distances],
     factor: Limit,
-    units: _Units,
+    units: Units,
 ) -> Finding:
     """Returns the case that used most of its limit, relative to the size of that output."""
     worst: Finding | None = None
     most = -1.0
     for item, limit in zip(distances, _limits(distances, factor, units), strict=True):
-        passed = item.found <= limit
-        used = item.found / limit if limit else (0.0 if passed else np.inf)
+        passed = bool(np.isfinite(item.found)) and item.found <= limit
+        if limit and np.isfinite(item.found):
+            used = item.found / limit
+        else:
+            used = 0.0 if passed else np.inf
         if worst is not None and (not used > most) and passed:
             continue
         scale = item.scale or 1.0
@@ -188,26 +200,56 @@ def _verdict(
 
 
 def _distances(answer: Answer, metric: Metric) -> _Distances:
-    low = answer.own if answer.low is None else answer.low
-    arrays = [_wide(a) for a in (answer.own, low, answer.exact, answer.found)]
-    kept = np.logical_and.reduce([np.isfinite(array) for array in arrays])
-    own, low, exact, found = (array[kept] for array in arrays)
+    own, low, exact, found = filled(answer)
+    kept = np.isfinite(own) & np.isfinite(found)
+    own, low, exact, found = (array[kept] for array in (own, low, exact, found))
     noise = max(metric(own - exact), metric(low - exact))
-    return _Distances(answer.case, noise, metric(found - exact), metric(exact))
+    share = bool(np.all((exact >= 0) & (exact <= 1)))
+    return _Distances(answer.case, noise, metric(found - exact), metric(exact), share)
 
 
-def _wide(array: Array) -> _Wide:
+def filled(answer: Answer) -> tuple[Wide, Wide, Wide, Wide]:
+    """Returns what the original, the policy, the twin and the artifact say, as float64.
+
+    Where only the original is finite, it stands in for the twin and for the policy: no element
+    that it answers goes uncompared, and no noise excuses the artifact there.
+    """
+    own, exact, found = (wide(array) for array in (answer.own, answer.exact, answer.found))
+    low = own if answer.low is None else wide(answer.low)
+    exact, low = (np.where(np.isfinite(array), array, own) for array in (exact, low))
+    return own, low, exact, found
+
+
+def distance(one: Array, other: Array) -> float:
+    """Returns the largest difference of two answers; NaN where only one of them is finite.
+
+    Of integers and bools it is the number of elements that differ, at any size of theirs.
+    """
+    if one.shape != other.shape:
+        return float("nan")
+    if one.dtype.kind in "biu":
+        return float(np.count_nonzero(one != other))
+    a, b = wide(one), wide(other)
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(a - b)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    return float(np.max(np.where(same, 0.0, gaps), initial=0.0))
+
+
+def wide(array: Array) -> Wide:
     """Returns the array as float64; a complex number as two reals."""
     if array.dtype.kind == "c":
         array = np.ascontiguousarray(array).astype(np.complex128).view(np.float64)
     return array.astype(np.float64)
 
 
-def _mean_square(array: _Wide) -> float:
-    return float(np.sqrt(np.mean(np.square(array)))) if array.size else 0.0
+def _mean_square(array: Wide) -> float:
+    # Relative to the largest, because the square of a float64 may be infinite, or nothing.
+    largest = _largest(array)
+    return largest * float(np.sqrt(np.mean(np.square(array / largest)))) if largest else 0.0
 
 
-def _largest(array: _Wide) -> float:
+def _largest(array: Wide) -> float:
     return float(np.max(np.abs(array))) if array.size else 0.0
 
 
@@ -215,7 +257,7 @@ def _nonfinite(answers: Sequence[Answer]) -> str:
     """Says where NaN and infinities are not those of the original, or that nothing is left."""
     compared = 0
     for answer in answers:
-        own, found = _wide(answer.own), _wide(answer.found)
+        own, found = wide(answer.own), wide(answer.found)
         for name, test in (("NaN", np.isnan), ("+Inf", np.isposinf), ("-Inf", np.isneginf)):
             differing = int(np.count_nonzero(test(own) != test(found)))
             if differing:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ascend_migrate.pipeline.limits import Limits
-from ascend_migrate.pipeline.records import Artifact, Form
+from ascend_migrate.pipeline.records import ONNX_FORMS, Artifact
 from ascend_migrate.validators.cases import Array
 
 
@@ -31,7 +31,7 @@ def open_runner(artifact: Artifact, limits: Limits) -> AbstractContextManager[Ru
         CheckError: the runtime refuses the file.
         ToolchainError: the runtime is missing, crashed, or exceeded a limit.
     """
-    if artifact.form is Form.ONNX:
+    if artifact.form in ONNX_FORMS:
         from ascend_migrate.validators.onnx_runner import OnnxRunner
 
         return OnnxRunner(artifact, limits=limits)

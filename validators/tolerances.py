@@ -66,7 +66,11 @@ LOST_DIGITS = Limit(
     0.5,
     "the digits of the output's type, which must survive in the original",
     "Where the original itself loses more than half of its digits, its noise says nothing about "
-    "the artifact; the limit stops at the square root of the unit roundoff times the typical size.",
+    "the artifact; the limit stops at the square root of the unit roundoff times the typical size. "
+    "For the worst element at twice that, as with factor and floor: half of bfloat16's 8 bits are "
+    "6 percent, which the worst element of a small transformer loses by the original's rounding "
+    "alone (measured: 2 to 6 percent in the original, 4 to 8 in sound artifacts), though the root "
+    "mean square is 3.",
 )
 
 FLIPS = Limit(
@@ -77,6 +81,41 @@ FLIPS = Limit(
     "3 leaves some room. Without such a policy not one decision may differ.",
 )
 
+GROUP_SPAN = Limit(
+    8.0,
+    "the typical size of an output's smallest channels in a group",
+    "Within a group what is wrong with a small channel is at most this factor harder to see than "
+    "alone. More groups hold fewer elements each, and a noise that is measured on few may be low "
+    "by luck.",
+)
+
+GROUP_LEAST = Limit(
+    32.0,
+    "an element of a group of channels, over all cases",
+    "The root mean square of 32 roundings is within a factor of 1.5 of what it is on average, save "
+    "once in ten thousand; the limit is 6 times that, so that even 8 groups of each output cost no "
+    "false alarm. Fewer elements are judged together with the next larger channels.",
+)
+
+SHARE_UNIT = Limit(
+    1.0,
+    "itself, the size that the floor of a share of 1 is counted in",
+    "A sigmoid is 0.5 and an odd part in many kernels, which are exact to some units of 1 and not "
+    "of a result near 0: onnxruntime's errs by up to 1e-7 where the result is 1e-4, a thousandth "
+    "of it. So the floor of outputs that are between 0 and 1 in all cases is that of 1. The same "
+    "holds for the small channels of an output, which may be such shares beside other things, but "
+    "never with more than the floor of the whole output.",
+)
+
+FOLDED = Limit(
+    16.0,
+    "the unit roundoff of float32, times the number itself",
+    "A kernel into which a converter folded a normalisation is computed again, in float64, with an "
+    "epsilon that is solved for. The converter rounded a sum, a root, a quotient and a product, "
+    "and of the bias two products and two sums, each by one unit at most; the epsilon that is "
+    "solved for has such an error of its own. Nothing else of the ledger has a tolerance.",
+)
+
 LIMITS = {
     "noise, root mean square": NOISE_RMS,
     "noise, largest element": NOISE_PEAK,
@@ -84,6 +123,10 @@ LIMITS = {
     "floor on MindSpore's CPU backend": FLOOR_MINDSPORE,
     "ceiling": LOST_DIGITS,
     "integers under a lower precision": FLIPS,
+    "channels of one group": GROUP_SPAN,
+    "elements of one group": GROUP_LEAST,
+    "floor of shares of 1": SHARE_UNIT,
+    "folded normalisation": FOLDED,
 }
 
 
@@ -105,11 +148,12 @@ def allowed(noise: float, scale: float, epsilon: float, factor: Limit, floor: Li
         noise: distance of the original from its float64 twin, in the metric in question.
         scale: typical size of the output in the same metric.
         epsilon: unit roundoff of the output's element type.
-        factor: `NOISE_RMS` or `NOISE_PEAK`; the floor of a peak is as much higher as its factor.
+        factor: `NOISE_RMS` or `NOISE_PEAK`; floor and ceiling of a peak are as much higher as it.
         floor: what the runtime is accurate to at best.
     """
-    least = floor.value * (factor.value / NOISE_RMS.value) * epsilon * scale
-    ceiling = math.pow(epsilon, LOST_DIGITS.value) * scale
+    higher = factor.value / NOISE_RMS.value
+    least = higher * floor.value * epsilon * scale
+    ceiling = higher * math.pow(epsilon, LOST_DIGITS.value) * scale
     return max(least, min(factor.value * noise, ceiling))
 
 
@@ -134,6 +178,14 @@ to the float64 outputs, as a root mean square and at the worst element, may be a
 The noise of a case is its own or the usual one over all cases, absolute or relative to the size of
 the output, whichever is largest. The size of an output is that of its case or, if that is larger,
 the usual size over all cases.
+
+**Channels of very different sizes** in one output are judged by groups as well (`outputs.groups`):
+over all elements the noise is that of the largest, and the smallest could be anything. Each group
+has the noise of its own, over all cases together.
+
+**Decisions** (`outputs.decisions`): the sets of the 1 to 5 best of each row are the original's
+where the float64 outputs set them apart by more than the worst element may be off by. **Batches**
+(`calls.batch`): a row of a batch is what it is alone, within what the worst element may be off by.
 
 **Under a policy of a lower precision** (`[precision]`) the limits stay these multiples, of a noise
 that is measured as well: the original runs once more in float32, and whatever its operators read

@@ -4,18 +4,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ascend_migrate.validators.torch_operators import intercepting
+
 if TYPE_CHECKING:
     import torch
 
 
-def widened(model: "torch.nn.Module") -> "torch.nn.Module":
-    """Casts parameters, buffers, and tensors that are mere attributes, in place.
+_LARGE = 256 << 20
+"""Bytes of parameters that are widened for good. Beyond, what is saved by not casting them in each
+call (0.4 s for each GiB) is small beside the call, and holding them wide costs twice their memory
+beside the mapped file."""
+
+
+def widened(model: "torch.nn.Module", large: int = _LARGE) -> "torch.nn.Module":
+    """Widens parameters, buffers, and tensors that are mere attributes, in place.
 
     ``Module.double`` alone leaves the last ones narrow without a word, and the reference would be
     no better than what it judges.
+
+    Args:
+        model: the model.
+        large: bytes of parameters from which on each is wide only while its module runs. Used
+            elsewhere it is narrow, and widened by the operator that reads it.
     """
-    model.double()
+    import torch
+
+    if sum(parameter.nbytes for parameter in model.parameters()) < large or any(
+        isinstance(module, torch.jit.ScriptModule) for module in model.modules()
+    ):
+        model.double()
+    else:
+        _widen_while_running(model)
     for module in model.modules():
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = _wide(buffer)
         for name, value in list(vars(module).items()):
             if name not in ("_parameters", "_buffers", "_modules"):
                 wide = _widened_tree(value)
@@ -24,24 +46,52 @@ def widened(model: "torch.nn.Module") -> "torch.nn.Module":
     return model
 
 
+def _widen_while_running(model: "torch.nn.Module") -> None:
+    """Lets each module widen the parameters of its own when it is entered."""
+    # Taken here: where `widening` is in force, what is taken of a parameter is wide.
+    narrow = {parameter: parameter.data for parameter in model.parameters()}
+    # For each module that runs, innermost last: what it has widened, and its version then.
+    running: list[list[tuple[Any, int]]] = []
+
+    def enter(module: "torch.nn.Module", _args: Any) -> None:
+        changed = []
+        for parameter in module._parameters.values():
+            # One that was made since is not known.
+            known = None if parameter is None else narrow.get(parameter)
+            if parameter is not None and known is not None and parameter.dtype is known.dtype:
+                parameter.data = _wide(known)
+                changed.append((parameter, parameter._version))
+        running.append(changed)
+
+    def leave(*_: Any) -> None:
+        for parameter, version in running.pop():
+            if parameter._version == version:  # else the module has written to it
+                parameter.data = narrow[parameter]
+
+    for module in model.modules():
+        module.register_forward_pre_hook(enter, prepend=True)
+        module.register_forward_hook(leave, always_call=True)
+
+
 @contextmanager
 def widening() -> Iterator[None]:
     """While open, every operator computes in float64: inputs and stated types are widened."""
     import torch
     from torch.utils import _pytree as pytree
-    from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Widening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch is untyped here
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            args, kwargs = pytree.tree_map(_wide, (args, kwargs or {}))
-            return func(*args, **kwargs)
+    cast = torch.ops.aten._to_copy.default
+
+    def handle(func: Any, args: Any, kwargs: Any) -> Any:
+        kwargs = pytree.tree_map(_wide, kwargs)
+        # A cast to a wide type widens by itself; done before as well, it would take twice the room.
+        if func is not cast or kwargs.get("dtype") not in (torch.float64, torch.complex128):
+            args = pytree.tree_map(_wide, args)
+        return func(*args, **kwargs)
 
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with Widening():  # type: ignore[no-untyped-call]
+        with intercepting(handle):
             yield
     finally:
         torch.set_default_dtype(default)

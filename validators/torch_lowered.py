@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.dtypes import torch_dtype
 from ascend_migrate.pipeline.precision import MOVES, SPREADING, Precision
+from ascend_migrate.validators.torch_operators import intercepting
 
 if TYPE_CHECKING:
     import torch
@@ -110,15 +111,6 @@ class Lowering:
         """While open, operators that the policy lowers read and make rounded numbers only."""
         import torch
         from torch.nn.attention import SDPBackend, sdpa_kernel
-        from torch.utils._python_dispatch import TorchDispatchMode
-
-        lowering = self
-
-        class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch is untyped here
-            def __torch_dispatch__(
-                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-            ) -> Any:
-                return lowering._run(func, args, kwargs or {})
 
         fast = torch.backends.mha.get_fastpath_enabled()
         with ExitStack() as stack:
@@ -130,7 +122,7 @@ class Lowering:
             stack.callback(torch.backends.mkldnn.set_flags, whole, _fp32_precision=None)
             stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
             torch.backends.mha.set_fastpath_enabled(False)
-            stack.enter_context(Rounding())  # type: ignore[no-untyped-call]
+            stack.enter_context(intercepting(self._run))
             self._modules.clear()
             yield
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, redirect_stdout
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +15,11 @@ from ascend_migrate.pipeline.model_call import called_by_name, named_outputs
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators.cases import Array, Feeds, widened_array
-from ascend_migrate.validators.ledger import Weight, weights_of_checkpoint
-from ascend_migrate.validators.original import Original, Outputs, Session
+from ascend_migrate.validators.original import REDUCED, Original, Outputs, Session, Traced, Visit
+from ascend_migrate.validators.torch_constants import Constants
 from ascend_migrate.validators.torch_reads import recorded_reads
+from ascend_migrate.validators.torch_settings import autocasts, reduced, settings, types_of
+from ascend_migrate.validators.weights import Weight, weights_of_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +39,8 @@ class TorchOriginal(Original):
     def __init__(self, build: Callable[[], "torch.nn.Module"], checkpoint: Checkpoint) -> None:
         self._build = build
         self._checkpoint = checkpoint
+        self._types = ""
+        self._autocasts: set[str] = set()
 
     def session(self) -> Session:
         """Returns the model as it was trained; what it keeps in itself lives as long."""
@@ -69,32 +73,74 @@ class TorchOriginal(Original):
 
         return call
 
-    def weights(self, feeds: Feeds, precision: Precision | None = None) -> Mapping[str, Weight]:
+    def weights(
+        self,
+        feeds: Feeds,
+        precision: Precision | None = None,
+        constants: set[str] | None = None,
+    ) -> Mapping[str, Weight]:
         """Returns every tensor of the checkpoint, and whether a call's results depend on it."""
+        # The model is gone before the file is read: its weights are the same pages once more.
+        used = self._used(feeds, precision, constants)
+        return weights_of_checkpoint(self._checkpoint, used, precision)
+
+    def _used(
+        self, feeds: Feeds, precision: Precision | None, constants: set[str] | None
+    ) -> set[str]:
+        """Returns the names of the tensors that the results of a call depend on."""
         model = self._build()
+        noted = Constants(set() if constants is None else constants, precision)
+        noted.held_by(model)
         state = model.state_dict(keep_vars=True)
         places = {name: tensor.untyped_storage().data_ptr() for name, tensor in state.items()}
-        with recorded_reads() as reads:
+        with autocasts() as self._autocasts, recorded_reads(noted.add) as reads:
             results = _results(model, feeds)
+        self._types = types_of(state)
         reached = reads.reached(results.values(), places.values())
         prefix = common_prefix(state)
-        used = {
+        return {
             spelling
             for name, place in places.items()
             if place in reached
             for spelling in (name, name.removeprefix(prefix))
         }
-        return weights_of_checkpoint(self._checkpoint, used, precision)
+
+    def trace(
+        self,
+        feeds: Feeds,
+        visit: Visit,
+        *,
+        exact: bool = False,
+        precision: Precision | None = None,
+    ) -> None:
+        """Shows what every operator makes, named by its module."""
+        from contextlib import nullcontext
+
+        from ascend_migrate.validators.torch_float64 import widened, widening
+        from ascend_migrate.validators.torch_lowered import Lowering
+        from ascend_migrate.validators.torch_trace import shown
+
+        model = widened(self._build()) if exact else self._build()
+        given = {n: widened_array(a) for n, a in feeds.items()} if exact else feeds
+        changing: AbstractContextManager[None] = widening() if exact else nullcontext()
+        if precision is not None and not exact:
+            changing = Lowering(model, precision, {}).rounding()
+
+        def show(name: str, module: str, tensor: "torch.Tensor") -> None:
+            visit(Traced(name, module, to_numpy(tensor)))
+
+        # The innermost mode sees an operator first, the way that the model asked for it.
+        with changing, shown(model, show):
+            _call(model, given)
 
     def about(self) -> Mapping[str, str]:
-        """Returns what decides the numbers beside the model: library, device, precision flags."""
+        """Returns the types, the device, the library, and its settings during `weights`."""
         import torch
 
-        return {
-            "runtime": f"torch {torch.__version__}",
-            "device": "cpu",
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        }
+        device = torch.device("cpu")
+        about = {"types": self._types, **settings(device, self._autocasts)}
+        found = reduced(device, self._autocasts)
+        return about | {REDUCED: found} if found else about
 
 
 def _call(model: "torch.nn.Module", feeds: Feeds) -> Outputs:

@@ -4,9 +4,11 @@ A layer that runs without its result being used is dead code, which every export
 a read alone does not count; each storage carries the set of those that it was computed from.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from ascend_migrate.validators.torch_operators import intercepting
 
 if TYPE_CHECKING:
     import torch
@@ -17,9 +19,13 @@ class Reads:
 
     Where it cannot be told, everything counts as reached: what leaves the tensors for Python (a
     branch, a size) steers whatever comes after it.
+
+    Args:
+        made: told of each result that comes of no other storage.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, made: Callable[["torch.Tensor"], None]) -> None:
+        self._made = made
         self._sources: dict[int, frozenset[int]] = {}
         self._left: set[int] = set()
 
@@ -40,6 +46,9 @@ class Reads:
         # Its own memory is new, whatever was at that address before; a view has its source's.
         fresh = {_place(x) for x in leaves if isinstance(x, torch.Tensor)} - places
         self._sources |= dict.fromkeys(fresh, sources)
+        for leaf in () if sources else leaves:
+            if isinstance(leaf, torch.Tensor):
+                self._made(leaf)
 
     def reached(self, results: Iterable["torch.Tensor"], state: Iterable[int]) -> set[int]:
         """Returns the storages behind the results, and behind whatever changed the state."""
@@ -56,23 +65,23 @@ def _place(tensor: "torch.Tensor") -> int:
 
 
 @contextmanager
-def recorded_reads() -> Iterator[Reads]:
-    """Notes every operator that runs while it is open."""
+def recorded_reads(made: Callable[["torch.Tensor"], None] = lambda _: None) -> Iterator[Reads]:
+    """Notes every operator that runs while it is open.
+
+    Args:
+        made: told of each result that comes of no stored tensor and of no input.
+    """
     import torch
     from torch.utils import _pytree as pytree
-    from torch.utils._python_dispatch import TorchDispatchMode
 
-    reads = Reads()
+    reads = Reads(made)
 
-    class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch is untyped here
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            leaves = pytree.tree_leaves((args, kwargs))
-            given = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-            result = func(*args, **(kwargs or {}))
-            reads.operator(func, given, result)
-            return result
+    def handle(func: Any, args: Any, kwargs: Any) -> Any:
+        leaves = pytree.tree_leaves((args, kwargs))
+        given = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        result = func(*args, **kwargs)
+        reads.operator(func, given, result)
+        return result
 
-    with Recorder():  # type: ignore[no-untyped-call]
+    with intercepting(handle):
         yield reads

@@ -44,8 +44,8 @@ class Rule:
     Attributes:
         id: its name, the same in all generations.
         operators: types that it concerns; empty where it concerns the graph.
-        when: the condition on a node (`validators.preflight_conditions`), or for the graph
-            ``{"check": name, ...}`` (`validators.preflight_graph`).
+        when: the condition on a node (`validators.preflight.conditions`), or for the graph
+            ``{"check": name, ...}`` (`validators.preflight.graph`).
         effect: what happens.
         says: the same in words.
         remedy: what to do about it.

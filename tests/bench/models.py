@@ -18,6 +18,27 @@ def bert_base(layers: int = 12) -> Any:
     return transformers.BertModel(config).eval()
 
 
+def small_bert() -> Any:
+    """BERT of 4 layers of 128 numbers, 1,000 tokens."""
+    import torch
+
+    transformers: Any = import_module("transformers")
+    torch.manual_seed(3)
+    config = transformers.BertConfig(
+        vocab_size=1000,
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=128,
+    )
+    return transformers.BertModel(config, add_pooling_layer=False).eval()
+
+
+def nothing(_doing: Any) -> None:
+    """Called apart, has the server import what the calls after it need."""
+
+
 BERT_INPUTS = (
     "input_ids=int64[batch=1..2,time=8..64]:0..30521",
     "attention_mask=int64[batch,time]:0..1",

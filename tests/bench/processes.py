@@ -73,9 +73,9 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
         return Cost(wall, cpu, max(rss, usage.ru_maxrss << 10), anon, output.read())
 
 
-def step(name: str, *arguments: str) -> Cost:
-    """Runs one step of tests.bench.steps in a fresh process; raises as `measure`."""
-    command = [sys.executable, "-P", "-m", "tests.bench.steps", name, *arguments]
+def step(name: str, *arguments: str, module: str = "tests.bench.steps") -> Cost:
+    """Runs one step of a module in a fresh process; raises as `measure`."""
+    command = [sys.executable, "-P", "-m", module, name, *arguments]
     root = str(Path(__file__).parents[2])
     # One thread: what waits for others depends on what else the machine does.
     return measure(command, {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"})

@@ -41,8 +41,8 @@ class Table:
 
     def head(self, title: str) -> None:
         """Begins a model."""
-        _say(f"\n{title}\n")
-        _say(f"{'step':34}{'wall s':>8}{'CPU s':>8}{'peak MiB':>10}{'private':>9}{'x weights':>16}")
+        say(f"\n{title}\n")
+        say(f"{'step':34}{'wall s':>8}{'CPU s':>8}{'peak MiB':>10}{'private':>9}{'x weights':>16}")
 
     def row(
         self, name: str, cost: Cost, *, wall: float = math.inf, resident: float = math.inf,
@@ -50,7 +50,7 @@ class Table:
     ) -> None:  # fmt: skip
         """Adds a step; the last three are its bars, memory in multiples of the weights."""
         shares = cost.rss / self.weights, cost.anon / self.weights
-        _say(
+        say(
             f"{name:34}{cost.wall:8.1f}{cost.cpu:8.1f}{cost.rss / MIB:10.0f}"
             f"{cost.anon / MIB:9.0f}{shares[0]:8.2f}{shares[1]:8.2f}"
         )
@@ -63,7 +63,7 @@ class Table:
         if math.isinf(bar):
             return
         over = not found < bar
-        _say(f"    {'OVER' if over else 'ok':6}{what}: {found:.3g}, the bar is {bar:.3g}")
+        say(f"    {'OVER' if over else 'ok':6}{what}: {found:.3g}, the bar is {bar:.3g}")
         if over:
             self.faults.append(what)
 
@@ -85,13 +85,13 @@ def bert(folder: Path, table: Table) -> None:
         table.row(f"judge {form}: {json.loads(cost.output)['outcome']}", cost)
     runs = json.loads(step("runs", where, layers).output)
     single, double = runs["seconds"]
-    _say(
+    say(
         f"    one run of the original on all {runs['cases']} cases: {single:.1f} s of CPU in "
         f"float32, {double:.1f} s in float64"
     )
     for form, cost in judged.items():
         spent = json.loads(cost.output)["seconds"]
-        _say(
+        say(
             f"    judging {form}, two runs on each: {spent:.1f} s of CPU; three runs in float32 "
             f"and one in float64: {3 * single + double:.1f} s (for information)"
         )
@@ -122,14 +122,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory(prefix="ascend-migrate-bench-") as folder:
                 part(Path(folder), table)
     for fault in table.faults:
-        _say(f"over the bar: {fault}")
+        say(f"over the bar: {fault}")
     return 1 if table.faults else 0
 
 
 PARTS = {"bert": bert, "large": large}
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Prints a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -73,7 +73,9 @@ def convert(onnx: str, into: str, limit: str) -> None:
 
 def capture(folder: str, layers: str) -> None:
     """Runs the original on every case, in float32 and in float64."""
-    _source(folder, layers).capture(Path(folder) / GOLDEN)
+    from ascend_migrate.flows.capturing import capture as captured
+
+    captured(_source(folder, layers).spec, Path(folder) / GOLDEN)
 
 
 def runs(folder: str, layers: str) -> str:

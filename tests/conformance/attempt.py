@@ -59,10 +59,10 @@ def attempt(example: Example, folder: Path, process: MindSporeProcess) -> Result
     first = _try(tensors, tensors.model, folder, process, kind)
     if first.passed or first.outcome == VACUOUS:
         return first
-    baked = _baked(tensors, {info.name for info in example.model.graph.input})
-    if baked is None:
+    constant = baked(tensors, {info.name for info in example.model.graph.input})
+    if constant is None:
         return first
-    second = _try(tensors, baked, folder, process, SPECIALISED)
+    second = _try(tensors, constant, folder, process, SPECIALISED)
     return second if second.passed else first
 
 
@@ -130,7 +130,7 @@ def _absolute(example: Example, want: np.ndarray) -> float:
     return example.atol
 
 
-def _baked(example: Example, names: Collection[str]) -> onnx.ModelProto | None:
+def baked(example: Example, names: Collection[str]) -> onnx.ModelProto | None:
     """Makes constants of the inputs that are parameters; None where there is none.
 
     Those are integers, numbers of rank 0, and the factors of a Resize.

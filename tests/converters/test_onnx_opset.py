@@ -91,6 +91,7 @@ EXACT: list[tuple[str, onnx.ModelProto]] = [
         graph("Resize", 18, X, {"_r": ints(0), "_s": ints(0), "z": ints(8, 9)}, axes=[2, 3]),
     ),
     ("lp pool", graph("LpPool", 18, X, kernel_shape=[2, 2], ceil_mode=0)),
+    ("pad wrap", graph("Pad", 19, X, {"p": ints(0, 1, 0, 2, 0, 0, 0, 2)}, mode="wrap")),
     ("cast", graph("Cast", 19, X, to=F, saturate=1)),
     (
         "grid sample",
@@ -108,7 +109,63 @@ EXACT: list[tuple[str, onnx.ModelProto]] = [
 # onnxruntime has another kernel for AveragePool since opset 19, which sums in another order.
 ROUNDED: list[tuple[str, onnx.ModelProto]] = [
     ("average pool", graph("AveragePool", 19, X, kernel_shape=[2, 2])),
+    (
+        "pool dilations",
+        graph("AveragePool", 19, X, kernel_shape=[2, 2], dilations=[2, 2], pads=[1, 0, 1, 1]),
+    ),
+    (
+        "pool dilations, ceil",
+        graph(
+            "AveragePool",
+            19,
+            X,
+            kernel_shape=[2, 2],
+            dilations=[1, 2],
+            strides=[2, 2],
+            ceil_mode=1,
+            pads=[1, 0, 1, 1],
+            count_include_pad=1,
+        ),
+    ),
+    ("lp pool ceil", graph("LpPool", 18, X, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)),
+    ("lp pool dilations", graph("LpPool", 18, X, kernel_shape=[2, 2], dilations=[2, 2], p=1)),
+    (
+        "resize antialias",
+        graph(
+            "Resize",
+            18,
+            X,
+            {"_r": ints(0), "s": np.array([1, 1, 0.6, 0.6], np.float32)},
+            antialias=1,
+            mode="linear",
+        ),
+    ),
+    (
+        "resize not larger",
+        graph(
+            "Resize",
+            18,
+            X,
+            {"_r": ints(0), "_s": ints(0), "z": ints(9, 8)},
+            axes=[2, 3],
+            mode="linear",
+            keep_aspect_ratio_policy="not_larger",
+        ),
+    ),
+    (
+        "resize symmetric",
+        graph(
+            "Resize",
+            19,
+            X,
+            {"_r": ints(0), "s": np.array([1, 1, 1.3, 0.7], np.float32)},
+            mode="linear",
+            coordinate_transformation_mode="half_pixel_symmetric",
+        ),
+    ),
     ("mish", graph("Mish", 18, X)),
+    ("swish", graph("Swish", 24, X, alpha=1.5)),
+    ("rms", graph("RMSNormalization", 23, X, {"s": np.linspace(1, 2, 5, dtype=np.float32)})),
     ("gelu", graph("Gelu", 20, X)),
     ("gelu tanh", graph("Gelu", 20, X, approximate="tanh")),
     (
@@ -178,28 +235,18 @@ REFUSED: list[tuple[str, onnx.ModelProto, str]] = [
         ),
         "reduction 'max'",
     ),
-    ("pad wrap", graph("Pad", 19, X, {"p": ints(*[0] * 7, 2)}, mode="wrap"), "mode 'wrap'"),
-    (
-        "resize antialias",
-        graph(
-            "Resize",
-            18,
-            X,
-            {"_r": ints(0), "s": np.ones(4, np.float32)},
-            antialias=1,
-            mode="linear",
-        ),
-        "antialias=1",
-    ),
     (
         "split of a dynamic dimension",
         graph("Split", 18, ("n", 3), outputs=2, axis=0, num_outputs=2),
         "dynamic dimension",
     ),
-    ("lp pool ceil", graph("LpPool", 18, X, kernel_shape=[3, 3], ceil_mode=1), "ceil_mode=1"),
-    ("pool dilations", graph("AveragePool", 19, X, kernel_shape=[2, 2], dilations=[2, 2]), "dilat"),
+    (
+        "a pool too large to write out",
+        graph("LpPool", 18, (1, 1, 99, 99), kernel_shape=[9, 9], dilations=[2, 2]),
+        "81 elements",
+    ),
     ("col2im", graph("Col2Im", 18, (1, 4, 4), {"s": ints(4, 4), "b": ints(2, 2)}), "no exact rule"),
-    ("swish", graph("Swish", 24, X), "no exact rule"),
+    ("cumulative product", graph("CumProd", 26, X, {"a": ints(1)}), "no exact rule"),
 ]
 
 
@@ -215,8 +262,8 @@ def test_refused_by_name(_name: str, model: onnx.ModelProto, reason: str) -> Non
 
 
 def test_all_refused_nodes_are_listed() -> None:
-    model = graph("Swish", 24, X)
-    again = helper.make_node("Swish", ["y0"], ["z"], name="second")
+    model = graph("CumProd", 26, X, {"a": ints(1)})
+    again = helper.make_node("CumProd", ["y0", "a"], ["z"], name="second")
     model.graph.node.append(again)
     with pytest.raises(UnsupportedOperatorError) as caught:
         lowered(model)
@@ -228,3 +275,72 @@ def test_unchanged_operators_pass(opset: int) -> None:
     model = graph("Transpose", opset, X, perm=[0, 2, 1, 3])
     x = example(model)
     assert np.array_equal(run(lowered(model), x)[0], x.transpose(0, 2, 1, 3))
+
+
+OLDER: list[tuple[str, int, onnx.ModelProto]] = [
+    ("layer norm", 16, graph("LayerNormalization", 17, X, {"s": np.ones(5, np.float32)})),
+    (
+        "layer norm of two axes",
+        13,
+        graph(
+            "LayerNormalization",
+            17,
+            X,
+            {"s": np.full((4, 5), 0.7, np.float32), "b": np.full((4, 5), 0.2, np.float32)},
+            axis=2,
+        ),
+    ),
+    ("mean, mish", 13, graph("Mish", 18, X)),
+    ("shape", 14, graph("Shape", 15, X, start=1, end=3)),
+    ("cast like", 14, graph("CastLike", 15, X, {"like": np.zeros(1, np.float32)})),
+    ("hard swish", 13, graph("HardSwish", 14, X)),
+    ("trilu", 13, graph("Trilu", 14, X, {"k": np.array(1, np.int64)}, upper=0)),
+    ("relu", 13, graph("Relu", 17, X)),
+    (
+        "scatter",
+        15,
+        graph(
+            "ScatterND",
+            17,
+            X,
+            {"i": ints(1).reshape(1, 1), "u": np.ones((1, 6, 4, 5), np.float32)},
+        ),
+    ),
+    ("gelu", 13, graph("Gelu", 20, X)),
+]
+
+
+@pytest.mark.parametrize(
+    ("_name", "opset", "model"), OLDER, ids=[f"{name} {opset}" for name, opset, _ in OLDER]
+)
+def test_same_in_an_old_opset(_name: str, opset: int, model: onnx.ModelProto) -> None:
+    if model.graph.output[0].type.tensor_type.elem_type and model.graph.node[0].op_type == "Shape":
+        model.graph.output[0].type.tensor_type.elem_type = I64
+    x = example(model)
+    result = lowered(model, opset)
+    assert result.opset_import[0].version == opset
+    for before, after in zip(run(model, x), run(result, x), strict=True):
+        np.testing.assert_allclose(after, before, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "reason"),
+    [
+        ("BatchNormalization", {"training_mode": 1}, "training_mode=1"),
+        ("Reshape", {"allowzero": 1}, "allowzero=1 and a size of 0"),
+    ],
+)
+def test_what_an_old_opset_cannot_say(op: str, attributes: dict[str, Any], reason: str) -> None:
+    ones = np.ones(6, np.float32)
+    constants = dict.fromkeys("sbmv", ones) if op == "BatchNormalization" else {"s": ints(0, 2)}
+    with pytest.raises(UnsupportedOperatorError, match=reason):
+        lowered(graph(op, 14, X, constants, outputs=3 if op[0] == "B" else 1, **attributes), 13)
+
+
+def test_no_reduction_still_computes() -> None:
+    # What onnx 1.23 says of noop_with_empty_axes; https://onnx.ai/onnx/operators/
+    x = np.array([[0.5, 2.0]], np.float32)
+    wanted = {"L1": abs(x), "SumSquare": x * x, "LogSum": np.log(x), "Max": x, "LogSumExp": x}
+    for name, want in wanted.items():
+        model = graph(f"Reduce{name}", 18, (1, 2), noop_with_empty_axes=1)
+        np.testing.assert_array_equal(run(lowered(model), x)[0], want)

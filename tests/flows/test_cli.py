@@ -334,7 +334,7 @@ def test_every_command_is_listed_in_full_and_explains_itself(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     contract = "inspect convert migrate capture validate gate publish promote rollback list show "
-    contract += "verify gc pull flow doctor"
+    contract += "verify gc pull flow doctor preflight om import-om forecast selftest"
     assert set(cli.cli.commands) == set(contract.split())
     _, out, _ = run(capfd, "--help")
     assert "..." not in out.partition("Commands:")[2].partition("Exit codes")[0]

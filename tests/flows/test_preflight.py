@@ -76,3 +76,24 @@ def test_a_chip_or_version_that_is_none(
 def test_a_checkpoint_is_no_graph(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["preflight", str(home.checkpoint), "--soc", "Ascend910B3"]) == 2
     assert "not an ONNX" in capsys.readouterr().err
+
+
+def test_after_surgery_only_what_it_leaves_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = saved(tmp_path, TRIPS["mod-fmod"][0])
+    asked = ["preflight", model, "--soc", "Ascend910B3", "--after-surgery"]
+    assert cli.run(asked) == 0
+    assert "nothing found" in capsys.readouterr().out
+
+
+def test_what_surgery_cannot_say_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = saved(tmp_path, TRIPS["roialign-mode"][0])
+    asked = ["preflight", model, "--soc", "Ascend910B3", "--after-surgery", "--json"]
+    assert cli.run(asked) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert finding["rule"] == "no-exact-rewriting"
+    assert "the_node" in finding["place"]
+    assert "mode" in finding["says"]

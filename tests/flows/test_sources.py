@@ -100,6 +100,13 @@ def test_code_digest_follows_the_file_and_runs_nothing(tmp_path: Path) -> None:
     assert code_digest(ref) == file_digest(module)
     module.write_text("changed = True")
     assert code_digest(ref) == file_digest(module)
+    # A folder without __init__.py is a package as well, in one that was never imported.
+    inner = module.parent / "plain" / "nets.py"
+    inner.parent.mkdir()
+    inner.write_text("raise RuntimeError")
+    package = module.parent.name
+    ref = ModelRef(f"{package}.plain.nets:Net", search=tmp_path)
+    assert code_digest(ref) == file_digest(inner)
     assert code_digest(None) == ""
     assert code_digest(ModelRef("absent.models:Net", search=tmp_path)) == ""
     assert code_digest(ModelRef("sys:Net", search=tmp_path)) == ""  # built in: has no file

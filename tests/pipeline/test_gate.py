@@ -18,13 +18,17 @@ FILES = {
         FileEntry("model.onnx", "sha256:2", 20),
         FileEntry("model.safetensors", "sha256:1", 10),
     ),
+    Form.ONNX_CANN: (
+        FileEntry("model.cann.onnx", "sha256:4", 25),
+        FileEntry("model.safetensors", "sha256:1", 10),
+    ),
     Form.MINDIR: (FileEntry("model.mindir", "sha256:3", 30),),
 }
 PROOF = (
     Finding("weights.equal", Form.SAFETENSORS, "w", Outcome.PASS),
     *(
         Finding(check, form, "y", Outcome.PASS, *((0.5, 1.0) if check == GRAPH[0] else ()))
-        for form in (Form.ONNX, Form.MINDIR)
+        for form in (Form.ONNX, Form.ONNX_CANN, Form.MINDIR)
         for check in GRAPH
     ),
 )
@@ -154,7 +158,8 @@ def test_one_line_carries_every_reason() -> None:
     assert caught.value.exit_code is ExitCode.REFUSED
     assert str(caught.value) == (
         "toy refused: mindir: the verdict does not name its source; onnx: the verdict does not "
-        "name its source; safetensors: nothing was checked"
+        "name its source; onnx-cann: the verdict does not name its source; safetensors: nothing "
+        "was checked"
     )
 
 

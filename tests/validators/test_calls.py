@@ -49,6 +49,7 @@ def test_right_answers_pass_every_check() -> None:
         "outputs.present",
         "outputs.close",
         "outputs.peak",
+        "outputs.decisions",
         "calls.repeatable",
         "outputs.vary",
     }

@@ -1,19 +1,15 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
-from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.inputs import Dim, InputSpec, combinations, dynamic_dims, parse_inputs
-from ascend_migrate.validators.cases import load_samples, make_cases
+from ascend_migrate.validators.cases import Case, fed_integers, make_cases
 
 IDS = "ids=int64[batch=1..4,time=2..16]:5..70"
 MASK = "attention_mask=int64[batch,time]"
-PIXELS = "x=float32[batch,3]"
+PIXELS = "x=float32[batch=1..4,3]"
 
 
 def specs(*texts: str) -> tuple[InputSpec, ...]:
@@ -106,7 +102,8 @@ def test_a_mask_never_hides_a_whole_row_and_pads_on_both_sides() -> None:
     assert all(mask.any(axis=-1).all() for mask in masks)
     assert any((mask[:, 0] == 0).any() for mask in masks)
     assert any((mask[:, -1] == 0).any() for mask in masks)
-    assert all(mask[0].all() for mask in masks)
+    whole = [case for case in cases if not case.name.startswith("alone")]
+    assert all(case.feeds["attention_mask"][0].all() for case in whole)
 
 
 def test_no_two_cases_feed_the_same() -> None:
@@ -114,54 +111,87 @@ def test_no_two_cases_feed_the_same() -> None:
     assert len(cases) == 1
 
 
+def labelled(*texts: str, count: int = 0) -> dict[str, Case]:
+    """Cases by what is special about them."""
+    return {case.name.split()[0]: case for case in make_cases(specs(*texts), seed=0, count=count)}
+
+
 def test_floats_without_a_range_reach_far_and_stay_near() -> None:
-    made = make_cases(specs(IDS, PIXELS), seed=0, count=1)
-    cases = {case.name.split()[0]: case.feeds["x"] for case in made}
+    cases = {name: case.feeds["x"] for name, case in labelled(IDS, PIXELS).items()}
     assert np.abs(cases["extremes"]).min() == 8.0
     assert 0 < np.abs(cases["tiny"]).max() < 0.01
     assert not cases["zeros"].any()
     assert (cases["ones"] == 1).all()
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_samples_become_cases(tmp_path: Path, suffix: str) -> None:
-    arrays = {"ids": np.full((2, 9), 7), "x": np.ones((2, 3), np.float32)}
-    path = tmp_path / f"sample{suffix}"
-    if suffix == ".npz":
-        np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub takes only arrays by position
-    else:
-        save_file(arrays, path)
-    (case,) = load_samples(path, specs(IDS, PIXELS))
-    assert case.name == f"sample {path.name} batch=2 time=9"
-    assert {name: array.tolist() for name, array in case.feeds.items()} == {
-        name: array.tolist() for name, array in arrays.items()
-    }
+    hot = cases["one-hot"]
+    assert (hot.sum(-1) == 1).all()
+    assert set(np.unique(hot)) == {0, 1}
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    "texts",
     [
-        ({"ids": np.full((2, 9), 7)}, "'x' is missing"),
-        ({"ids": np.full((2, 9), 7), "x": np.ones((3, 3), np.float32)}, "'x' is float32[3, 3]"),
-        ({"ids": np.full((2, 17), 7), "x": np.ones((2, 3), np.float32)}, "'ids' is int64[2, 17]"),
-        ({"ids": np.ones((2, 9)), "x": np.ones((2, 3), np.float32)}, "'ids' is float64"),
-        ({"ids": np.full((2, 9), 7), "x": np.ones((2, 3)), "y": np.ones(1)}, "'y' is no input"),
+        (PIXELS,),
+        (IDS, MASK),
+        ("x=float32[5]",),
+        ("x=float32[3,time=2..9]:-1..1",),
+        ("ids=int64[rows=1..3,4]:0..9",),
     ],
 )
-def test_a_sample_that_does_not_fit_is_named(
-    tmp_path: Path, arrays: dict[str, np.ndarray], said: str
-) -> None:
-    path = tmp_path / "sample.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-    with pytest.raises(SourceError) as caught:
-        load_samples(path, specs(IDS, PIXELS))
-    assert str(path) in str(caught.value)
-    assert said in str(caught.value)
+def test_zeros_and_lone_elements_never_come_alone(texts: tuple[str, ...]) -> None:
+    cases = make_cases(specs(*texts), seed=0, count=0)
+    for item in specs(*texts):
+        arrays = [case.feeds[item.name] for case in cases]
+        assert sum(bool(array.any()) for array in arrays) > 2
+        assert any(array.size > 1 and np.unique(array).size > 1 for array in arrays)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04N."])
-def test_a_damaged_or_pickled_sample_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "sample.npz"
-    path.write_bytes(content)
-    with pytest.raises(SourceError, match=r"not a readable"):
-        load_samples(path, specs(IDS))
+def test_a_row_of_the_longest_batch_is_fed_alone() -> None:
+    state = "state=float32[2,batch,3]"
+    cases = labelled(IDS, MASK, state, "scale=float32[1]")
+    whole, alone = cases["longest"].feeds, cases["alone"].feeds
+    for name, axis in (("ids", 0), ("attention_mask", 0), ("state", 1)):
+        assert np.array_equal(alone[name], whole[name].take([-1], axis))
+    assert np.array_equal(alone["scale"], whole["scale"])
+    assert cases["alone"].name == "alone batch=1 time=16"
+
+
+@pytest.mark.parametrize(
+    "text", ["x=float32[4,time=1..9]", "x=float32[batch=2..9,4]", "x=float32[n=1..5,n]"]
+)
+def test_without_a_batch_of_one_no_row_is_fed_alone(text: str) -> None:
+    assert "alone" not in labelled(text)
+
+
+def test_the_middle_size_is_odd() -> None:
+    shape = labelled("x=float32[batch=1..8,height=16..64,width=4..12/4]")["zeros"].feeds["x"].shape
+    assert shape == (3, 17, 8)
+
+
+def test_one_case_pads_on_both_sides_and_blanks_the_ids_below() -> None:
+    """Names tell which mask is whose; position_ids are no words, and 5 is the nearest to 0."""
+    texts = (
+        IDS.replace("ids", "input_ids"),
+        MASK,
+        "decoder_input_ids=int64[batch,time]:0..70",
+        "position_ids=int64[batch,time]:3..9",
+    )
+    feeds = labelled(*texts)["padded"].feeds
+    hidden = feeds["attention_mask"] == 0
+    assert hidden[1:, 0].all()
+    assert hidden[1:, -1].all()
+    assert (feeds["input_ids"][hidden] == 5).all()
+    assert (feeds["input_ids"][~hidden] != 5).any()
+    for other in ("decoder_input_ids", "position_ids"):
+        assert np.unique(feeds[other][hidden]).size > 2
+
+
+def test_what_was_fed_of_each_range_is_said() -> None:
+    texts = (IDS, MASK, "table=int64[batch]:0..99999", PIXELS.replace("=1..4", ""))
+    fed = list(fed_integers(case.feeds for case in make_cases(specs(*texts), seed=0, count=2)))
+    assert fed[:2] == [
+        "ids: 66 of the 66 integers from 5 to 70",
+        "attention_mask: 2 of the 2 integers from 0 to 1",
+    ]
+    ((name, few, many),) = [(w[0], int(w[1]), int(w[4])) for w in (f.split() for f in fed[2:])]
+    assert name == "table:"
+    assert 16 < few < 64 < many == 100000

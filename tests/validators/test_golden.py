@@ -1,3 +1,5 @@
+import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from ascend_migrate.pipeline.digest import file_digest
 from ascend_migrate.pipeline.errors import EvidenceError, ModelError
+from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators.cases import make_cases
 from ascend_migrate.validators.golden import capture, read_golden
 
@@ -89,3 +92,84 @@ def test_damaged_golden_files_are_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(EvidenceError, match="cannot be read"):
         read_golden(path)
+
+
+class Autocast(toys.Plain):
+    """Computes in bfloat16 although its weights are float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().forward(x).float()
+
+
+class SwitchedOff(toys.Plain):
+    """Names autocast only to switch it off, as many models do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x)
+
+
+class Medium(toys.Plain):
+    """Lets float32 products be computed in bfloat16, where the processor can."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.set_float32_matmul_precision("medium")
+        return super().forward(x)
+
+
+class Newer(toys.Plain):
+    """The same for the convolutions of all libraries, by torch's newer setting."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.backends.fp32_precision = "tf32"  # type: ignore[attr-defined]
+        return super().forward(x)
+
+
+@pytest.fixture
+def torch_settings() -> Iterator[None]:
+    yield
+    torch.backends.fp32_precision = "none"  # type: ignore[attr-defined]
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.usefixtures("torch_settings")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Autocast, r"autocast \(cpu bfloat16\)"),
+        (Medium, "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'"),
+        (Newer, "torch.backends.mkldnn.conv.fp32_precision = 'tf32'"),
+    ],
+)
+def test_less_precision_than_promised_is_refused(
+    kind: type[nn.Module], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=f"than the types of its weights: .*{said}") as caught:
+        record(kind, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "golden.safetensors").exists()
+
+
+def test_less_precision_that_is_asked_for_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "golden.safetensors"
+    original = toys.original(Autocast, tmp_path)
+    capture(original, CASES, path, source=SOURCE, precision=Precision("bfloat16"))
+    golden = read_golden(path)
+    assert golden.about["reduced"] == "autocast (cpu bfloat16)"
+    assert golden.about["autocast"] == "cpu bfloat16"
+
+
+def test_what_decided_the_numbers_is_recorded(tmp_path: Path) -> None:
+    about = dict(read_golden(record(SwitchedOff, tmp_path)).about)
+    flags = dict(item.split() for item in about.pop("float32").split(", "))
+    assert flags["cudnn.conv"] == "tf32"  # torch's default, which nothing here uses
+    assert {flags[f"mkldnn.{kind}"] for kind in ("matmul", "conv", "rnn")} <= {"none", "ieee"}
+    assert about == {
+        "types": "float32",
+        "runtime": f"torch {torch.__version__}",
+        "device": "cpu",
+        "autocast": "off",
+        "deterministic": "as torch chooses",
+        "libraries": f"python {platform.python_version()}, numpy {np.__version__}",
+    }

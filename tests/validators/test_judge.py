@@ -9,7 +9,7 @@ from tests.validators import toys
 
 from ascend_migrate.converters import checkpoint_to_safetensors, onnx_to_mindir, torch_to_onnx
 from ascend_migrate.pipeline.checkpoint import Checkpoint
-from ascend_migrate.pipeline.errors import EvidenceError, SourceError
+from ascend_migrate.pipeline.errors import EvidenceError, MigrationError, SourceError
 from ascend_migrate.pipeline.limits import Limits
 from ascend_migrate.pipeline.model import load_state
 from ascend_migrate.pipeline.records import Artifact, Form, Outcome, Verdict
@@ -56,6 +56,8 @@ def test_both_forms_pass_and_are_named_with_their_digests(
     assert verdict.level == "cpu"
     assert verdict.subjects == {a.form: a.files for a in artifacts}
     assert verdict.context["original"]["device"] == "cpu"
+    assert len(verdict.context["cases"]) > 8
+    assert verdict.context["fed"] == []  # floats alone
 
 
 def test_weights_alone_need_no_golden_file_and_say_how_far_that_reaches(
@@ -63,6 +65,23 @@ def test_weights_alone_need_no_golden_file_and_say_how_far_that_reaches(
 ) -> None:
     verdict = judge(artifacts[:1], None, source_digest=checkpoint.digest, source_weights=checkpoint)
     assert (verdict.outcome, verdict.level, verdict.golden) == (Outcome.PASS, "ledger", "")
+
+
+def test_a_form_that_did_not_run_is_not_proved_on_the_cpu(
+    checkpoint: Checkpoint, artifacts: tuple[Artifact, Artifact]
+) -> None:
+    verdict = judge(artifacts, None, source_digest=checkpoint.digest, source_weights=checkpoint)
+    assert (verdict.outcome, verdict.level) == (Outcome.NOT_RUN, "ledger")
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_other_bytes_than_those_named_are_not_judged(
+    checkpoint: Checkpoint, artifacts: tuple[Artifact, Artifact], golden: Path, index: int
+) -> None:
+    path = artifacts[index].path
+    path.write_bytes(path.read_bytes() + b" ")  # which changes nothing that a check could see
+    with pytest.raises(MigrationError, match=rf"{path.name}: "):
+        judge(artifacts, golden, source_digest=checkpoint.digest, source_weights=checkpoint)
 
 
 def test_a_golden_file_alone_is_enough(
@@ -95,6 +114,7 @@ def test_a_graph_that_the_runtime_refuses_is_not_run(
     model = onnx.load(graph.path, load_external_data=False)
     model.graph.node[0].op_type = "NoSuchOperator"
     graph.path.write_bytes(model.SerializeToString())
+    graph = Artifact.of(Form.ONNX, graph.root, [f.path for f in graph.files], parent=graph.parent)
     verdict = judge([graph], golden, source_digest="", source_weights=None)
     assert outcomes(verdict)["onnx", "outputs.close"] is Outcome.NOT_RUN
     (finding,) = [f for f in verdict.findings if f.outcome is Outcome.NOT_RUN]
@@ -124,6 +144,7 @@ def test_a_wrong_weight_that_no_output_shows_is_found(
     array[0, 0] = np.nextafter(array[0, 0], np.float32(9))
     tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     onnx.save(model, graph.path)
+    graph = Artifact.of(Form.ONNX, graph.root, [f.path for f in graph.files], parent=graph.parent)
     verdict = judge([graph], golden, source_digest="", source_weights=None)
     found = outcomes(verdict)
     assert found["onnx", "outputs.close"] is Outcome.PASS

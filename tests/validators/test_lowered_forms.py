@@ -74,15 +74,7 @@ def test_a_wrong_epsilon_fails(
     assert failed(judged(model, copy)) == {"precision.graph"}
 
 
-CLOSE_TO_THE_CEILING = pytest.mark.xfail(
-    reason="the worst element loses about half of bfloat16's 8 bits, where the ceiling refuses"
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=CLOSE_TO_THE_CEILING if n == "block" else ()) for n in MODELS],
-)
+@pytest.mark.parametrize("name", MODELS)
 def test_bfloat16_mindir_is_bfloat16_and_passes(name: str, tmp_path: Path) -> None:
     make, inputs, _ = MODELS[name]
     made = lowered(make, inputs, tmp_path / "made", Precision("bfloat16"), forms=(Form.MINDIR,))

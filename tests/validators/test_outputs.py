@@ -100,6 +100,27 @@ def test_outputs_without_a_finite_element_prove_nothing() -> None:
     assert outcome([Answer("c", empty, empty, empty)]) is Outcome.FAIL
 
 
+@pytest.mark.parametrize("part", [slice(None), slice(0, 1)])
+def test_a_twin_that_is_not_finite_leaves_no_element_uncompared(part: slice) -> None:
+    found = answers()
+    for index, old in enumerate(found):
+        exact = old.exact.copy()
+        exact[part] = np.nan
+        found[index] = Answer(old.case, old.own, exact, old.own)
+    assert outcome(found) is Outcome.PASS
+    old = found[2]
+    found[2] = Answer(old.case, old.own, old.exact, old.own * np.float32(1.01))
+    assert outcome(found) is Outcome.FAIL
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300])
+def test_numbers_whose_squares_float64_does_not_hold_are_compared(size: float) -> None:
+    exact = RNG.standard_normal((4, 50)) * size
+    assert outcome([Answer("c", exact, exact, exact)]) is Outcome.PASS
+    assert outcome([Answer("c", exact, exact, exact * 1.01)]) is Outcome.FAIL
+    assert outcome([Answer("c", exact, exact, -exact * 1e4)]) is Outcome.FAIL
+
+
 def test_a_noise_that_swallows_half_the_digits_is_no_licence() -> None:
     exact = RNG.standard_normal((4, 50))
     own = (exact * 1.5).astype(np.float32)  # a twin that computes something else
@@ -159,8 +180,9 @@ def test_limits_grow_with_noise_between_a_floor_and_a_ceiling(
             floor = floor_of(form)
             low = allowed(noise, scale, epsilon, factor, floor)
             assert low <= allowed(noise + more, scale, epsilon, factor, floor)
-            least = floor.value * factor.value / NOISE_RMS.value * epsilon
-            assert 0.99 * least * scale <= low <= 1.01 * max(epsilon**0.5, least) * scale
+            higher = factor.value / NOISE_RMS.value
+            least, most = higher * floor.value * epsilon, higher * epsilon**0.5
+            assert 0.99 * least * scale <= low <= 1.01 * max(most, least) * scale
 
 
 @given(error=st.floats(1e-9, 1.0), growth=st.floats(1.0, 100.0))

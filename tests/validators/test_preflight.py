@@ -16,7 +16,7 @@ from ascend_migrate.pipeline.cann.generations import (
     versions,
 )
 from ascend_migrate.pipeline.errors import SourceError, SpecError
-from ascend_migrate.validators.preflight import examine, preflight
+from ascend_migrate.validators.preflight.preflight import examine, preflight
 
 NEWEST, MEASURED = load_generation("9.1"), load_generation("8.1")
 

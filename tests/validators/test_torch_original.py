@@ -61,6 +61,61 @@ def test_widening_reaches_tied_and_recurrent_weights() -> None:
     assert torch.get_default_dtype() is torch.float32
 
 
+class Mixed(nn.Module):
+    """Its weights are used by modules, by others than their own, tied, and outside of any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(7, 6)
+        self.head = nn.Linear(6, 7, bias=False)
+        self.head.weight = self.tokens.weight
+        self.recurrent = nn.LSTM(6, 6, batch_first=True)
+        self.slope = nn.PReLU()
+        self.scale = nn.Parameter(torch.rand(6))
+        self.first = nn.Linear(6, 6)
+        self.inner = nn.Sequential(self.first, nn.LayerNorm(6))
+        self.calls: Tensor
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        self.calls += 1 / 3
+        x = self.recurrent(self.tokens(ids))[0] * self.scale
+        x = self.slope(self.inner(x)) @ self.first.weight.t()
+        x = x.to(self.scale.dtype) + self.calls
+        y: Tensor = self.head(x)
+        return y
+
+
+class Writing(nn.Module):
+    """Changes a weight of its own in each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.mul_(1 / 3)
+        return x * self.weight
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"), [(Mixed, torch.tensor([[1, 2, 6], [0, 3, 3]])), (Writing, torch.ones(2, 3))]
+)
+def test_wide_while_it_runs_is_as_wide_as_ever(kind: type[nn.Module], given: Tensor) -> None:
+    found = []
+    for large in (0, 1 << 40):
+        torch.manual_seed(0)
+        model = widened(kind().eval(), large)
+        with widening(), torch.no_grad():
+            found.append([model(given) for _ in range(3)])
+        narrow = any(parameter.dtype == torch.float32 for parameter in model.parameters())
+        assert narrow is (large == 0 and kind is Mixed)
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == torch.float64
+        assert torch.equal(one, other)
+    assert not torch.equal(found[0][0], found[0][2])
+
+
 class Recurrent(nn.Module):
     """A layer that compares its input's type with its weights' in Python."""
 

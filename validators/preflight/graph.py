@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from ascend_migrate.pipeline.cann.generations import Generation, Operator
-from ascend_migrate.validators.preflight_conditions import element_type
+from ascend_migrate.validators.preflight.conditions import element_type
 
 _EXTERNAL_KEYS = frozenset({"location", "offset", "length"})
 STANDARD = ("", "ai.onnx")

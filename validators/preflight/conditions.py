@@ -136,6 +136,11 @@ def _known(value: ir.Value) -> ir.TensorProtocol | None:
     return value.const_value
 
 
+def _maker(value: ir.Value | None) -> str:
+    producer = value.producer() if value is not None else None
+    return producer.op_type if producer is not None else ""
+
+
 def _width_above(value: Any, wanted: Any) -> bool:
     width = value.shape[-1] if value is not None and value.shape else None
     return isinstance(width, int) and width > wanted
@@ -158,6 +163,7 @@ _INPUT: dict[str, Test] = {
     "rank_in": _rank_test(lambda rank, wanted: rank in wanted),
     "rank_not_in": _rank_test(lambda rank, wanted: rank not in wanted),
     "rank_above": _rank_test(lambda rank, wanted: rank > wanted),
+    "made_by": lambda value, wanted: _maker(value) in wanted,
     "width_above": _width_above,
     "value_above": _value_above,
     "nonzero": _nonzero,

@@ -16,8 +16,8 @@ import onnx_ir.passes.common as passes
 from ascend_migrate.pipeline.cann.generations import Effect, Generation, Rule
 from ascend_migrate.pipeline.onnx_checks import check_source
 from ascend_migrate.pipeline.onnx_signature import load_graph
-from ascend_migrate.validators.preflight_conditions import holds
-from ascend_migrate.validators.preflight_graph import CHECKS, STANDARD, Place, Subject
+from ascend_migrate.validators.preflight.conditions import holds
+from ascend_migrate.validators.preflight.graph import CHECKS, STANDARD, Place, Subject
 
 BLOCKING = frozenset({Effect.FAILS, Effect.CHANGES})
 """Effects that a graph should not go to ATC with."""

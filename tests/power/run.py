@@ -1,0 +1,105 @@
+"""Plants faults in all models, judges every one, and publishes the rates: ``make power``.
+
+The results stand in results.json, from which docs/power.md is made.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from tests.power import false_alarms
+from tests.power.page import page
+from tests.power.results import Result, rows_of, total
+from tests.power.subjects import SUBJECTS
+from tests.power.trials import plant
+
+RESULTS = Path(__file__).with_name("results.json")
+PAGE = Path(__file__).resolve().parents[2] / "docs/power.md"
+
+LEAST_PLANTED = 2000
+LEAST_FAIL = 0.995
+LEAST_OUTPUTS = 0.97
+
+
+def main() -> int:
+    """Runs all models, or those that are named, which then replace their old results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="models; all of them by default")
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    results = dict(published()) if asked.names else {}
+    for name, result in run(asked.names or SUBJECTS, asked.workers):
+        counts = total(result.rows)
+        line = f"{result.seconds:6.1f} s  {name}: {counts.fail} of {counts.above} FAIL"
+        sys.stdout.write(f"{line}, {counts.outputs} by outputs alone\n")
+        sys.stdout.flush()
+        results[name] = result
+        publish({name: results[name] for name in SUBJECTS if name in results})
+    missed = list(faults_of(results))
+    sys.stdout.write("".join(f"bar missed: {line}\n" for line in missed))
+    return int(bool(missed))
+
+
+def faults_of(results: Mapping[str, Result]) -> Iterator[str]:
+    """Yields the bars that the results do not reach."""
+    counts = total(rows_of(results.values()))
+    if not counts.above >= LEAST_PLANTED:
+        yield f"{counts.above} faults above the noise floor; at least {LEAST_PLANTED}"
+    if not counts.fail >= LEAST_FAIL * counts.above:
+        yield f"{counts.fail} of {counts.above} end in FAIL; at least {LEAST_FAIL:.1%}"
+    if not counts.outputs >= LEAST_OUTPUTS * counts.above:
+        yield f"outputs alone see {counts.outputs} of {counts.above}; at least {LEAST_OUTPUTS:.1%}"
+
+
+def publish(results: Mapping[str, Result]) -> None:
+    """Writes the results, and the page that is made from them."""
+    fields = {name: result.to_json() for name, result in results.items()}
+    RESULTS.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(whole_page(results), encoding="utf-8")
+
+
+def whole_page(results: Mapping[str, Result]) -> str:
+    """Returns the page, with what the last run of the false alarms came to."""
+    alarms = false_alarms.published()
+    return page(results, (false_alarms.section(alarms),) if alarms else ())
+
+
+def published() -> Mapping[str, Result]:
+    """Returns the results that were written last, by model."""
+    data = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return {name: Result.from_json(fields) for name, fields in data.items()}
+
+
+def run(names: Iterable[str], workers: int) -> Iterator[tuple[str, Result]]:
+    """Plants faults in each model and yields what came of it."""
+    # Spawned: torch holds threads that a fork would lose.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_prepare) as processes:
+        jobs = {processes.submit(measured, name): name for name in names}
+        for job in as_completed(jobs):
+            yield jobs[job], job.result()
+
+
+def measured(name: str) -> Result:
+    """Plants faults in one model, in a folder that does not stay."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="power-") as folder:
+        planted = plant(name, Path(folder))
+    return Result.of(planted, round(time.monotonic() - began, 1))
+
+
+def _prepare() -> None:
+    import torch
+
+    # One for each worker: these models are too small to share among threads.
+    torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The precision forecast: what a chip's lower precision would do, simulated on the CPU."""

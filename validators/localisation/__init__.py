@@ -1,0 +1,1 @@
+"""Where an artifact first differs from its original, and what kind of fault that looks like."""

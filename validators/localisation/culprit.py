@@ -1,0 +1,390 @@
+"""Finds the first step of an artifact that computes something else than the original.
+
+A step is a *suspect* when neither what it makes nor anything made of it equals an intermediate of
+the original. The first suspects are those that are fed rightly: culprits, or steps that have no
+counterpart. What decides between them is a trial: where the original's value in place of a step's
+own makes what comes after it right, that step was wrong and nothing before it; where it does not,
+the step is a victim, or innocent.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+
+from ascend_migrate.pipeline.errors import CheckError
+from ascend_migrate.pipeline.precision import MOVES, SPREADING
+from ascend_migrate.validators.cases import Array, Feeds
+from ascend_migrate.validators.localisation.alignment import Alignment, tells
+from ascend_migrate.validators.localisation.sketch import Sketch, distances, sketch
+from ascend_migrate.validators.localisation.steps import Step, StepError, Steps
+from ascend_migrate.validators.original import Original, Traced
+
+_TRIALS = 5
+"""Counterparts tried for one tensor; the right one is nearly always the first or the second."""
+
+_SAME_SCALE = 1e-6
+"""Relative difference up to which two tensors may hold the same elements in another order."""
+
+_OTHERS = 2
+"""Counterparts of another size that are tried after them."""
+
+_FAR = 0.9
+"""Relative distance from which on two tensors have nothing to do with each other."""
+
+
+_CHANGING = SPREADING | {"BiasAdd", "Identity", "Pow", "RealDiv", "Relu", "Transpose"}
+"""Operators that are there to change what they read, MindIR's among them; and what a term that was
+dropped leaves behind."""
+
+
+class TimeUpError(Exception):
+    """The search took too long; never leaves validators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The first wrong step.
+
+    Attributes:
+        step: its number.
+        tensor: the first tensor that is known to be wrong; made by that step, or soon after.
+        maker: number of the step that makes it.
+        number: of the original's intermediate that it should have been; -1 if not known.
+        expected: its value there, in the sizes and type of the artifact; None if not known.
+        mended: whether the outputs become right with it in its place.
+        later: what each tensor is once it is in its place, for the growth of the error.
+    """
+
+    step: int
+    tensor: str
+    maker: int
+    number: int = -1
+    expected: Array | None = None
+    mended: bool = False
+    later: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+
+class Search:
+    """One search.
+
+    Args:
+        subject: the artifact.
+        alignment: the original's intermediates on the same inputs.
+        original: shows their values once more.
+        feeds: the inputs.
+        own: the original's outputs.
+        deadline: as `time.monotonic` counts.
+
+    Attributes:
+        sketches: of every tensor of the artifact that depends on its inputs.
+        equal: what each of them equals.
+    """
+
+    def __init__(
+        self,
+        subject: Steps,
+        alignment: Alignment,
+        original: Original,
+        *,
+        feeds: Feeds,
+        own: Mapping[str, Array],
+        deadline: float,
+    ) -> None:
+        self._subject, self._alignment, self._original = subject, alignment, original
+        self._feeds, self._own, self._deadline = feeds, own, deadline
+        self.sketches = self._seen({})
+        self.equal = {name: alignment.equals(item) for name, item in self.sketches.items()}
+        self._makers = {n: i for i, step in enumerate(subject.steps) for n in step.outputs}
+        self._first: dict[int, str] = {}
+        for name in self.in_order():
+            self._first.setdefault(_only(self.equal[name]), name)
+        self._readers: dict[str, list[int]] = {}
+        for number, step in enumerate(subject.steps):
+            for name in step.inputs:
+                self._readers.setdefault(name, []).append(number)
+        self._claimed = {
+            n for name, found in self.equal.items() if self.is_right(name) for n, _ in found
+        }
+
+    def is_right(self, name: str) -> bool:
+        """Whether a tensor equals one of the original's, and that says something."""
+        return bool(self.equal[name]) and tells(self.sketches[name])
+
+    def outputs_right(self) -> bool:
+        """Whether every output equals one of the original's."""
+        names = self._subject.outputs.values()
+        return all(self.equal.get(name) for name in names)
+
+    def in_order(self) -> list[str]:
+        """Returns the names of the tensors in the order in which they are computed."""
+        return sorted(self.sketches, key=lambda name: self._makers[name])
+
+    def find(self, weights: Mapping[str, str]) -> Culprit | None:
+        """Returns the first wrong step; None where every tensor seems right.
+
+        When time is up it is the first suspect, untried.
+
+        Args:
+            weights: the tensors that the ledger found wrong, each with the cause.
+        """
+        suspects = self._suspects()
+        # In the order of the graph no victim comes before the culprit.
+        with suppress(TimeUpError):
+            for maker in sorted(suspects):
+                found = self._trial(maker, suspects)
+                if found is not None:
+                    return self._blamed(found, suspects, weights)
+        for number in sorted(suspects):
+            if not self._feeders(number) & suspects:
+                tensor = self._tensors(self._subject.steps[number])[0]
+                return self._blamed(Culprit(number, tensor, number), suspects, weights)
+        return None
+
+    def read_wrong(self, number: int, weights: Mapping[str, str]) -> list[str]:
+        """Returns the tensors of ``weights`` that a step reads, through others if need be."""
+        step = self._subject.steps[number]
+        found = [name for name in step.inputs if name in weights]
+        for name in step.inputs:
+            maker = self._makers.get(name)
+            if maker is not None and name not in self.sketches:
+                found += self.read_wrong(maker, weights)
+        return found
+
+    def with_makers(self, numbers: Iterable[int]) -> list[int]:
+        """Returns steps and those that prepare what cannot be seen of what they read, in order."""
+        waiting, found = list(numbers), set[int]()
+        while waiting:
+            number = waiting.pop()
+            found.add(number)
+            reads = self._subject.steps[number].inputs
+            unseen = (n for n in reads if n in self._makers and n not in self.sketches)
+            waiting += [self._makers[n] for n in unseen if self._makers[n] not in found]
+        return sorted(found)
+
+    def between(self, first: int, last: int) -> list[int]:
+        """Returns the steps through which one step's results reach another, both included."""
+        reached = {self._makers[n] for n in self._after(*self._subject.steps[first].outputs)}
+        waiting, found = [last], {first, last}
+        while waiting:
+            new = (self._feeders(waiting.pop()) & reached) - found
+            found |= new
+            waiting += new
+        return sorted(found)
+
+    def _suspects(self) -> set[int]:
+        """Returns the steps that make floats of which nothing right is made."""
+        proved: set[int] = set()
+        waiting = [self._makers[n] for n in self.sketches if self.is_right(n) and not self._idle(n)]
+        while waiting:
+            number = waiting.pop()
+            if number not in proved:
+                proved.add(number)
+                waiting += self._feeders(number, self._is_whole_number)
+        return {
+            number
+            for number, step in enumerate(self._subject.steps)
+            if number not in proved
+            and any(not self.equal[n] or self._idle(n) for n in self._tensors(step))
+        }
+
+    def _idle(self, name: str) -> bool:
+        """Whether a step left its input as it was, and the original holds that only once.
+
+        So a bias of zeros, or a mask that hides nothing, looks like what came before it.
+        """
+        step = self._subject.steps[self._makers[name]]
+        number = _only(self.equal[name])
+        same = [x for x in step.inputs if number >= 0 and _only(self.equal.get(x, ())) == number]
+        if same:  # what only moves it on is as idle as what it reads
+            return step.operator in _CHANGING or any(self._idle(x) for x in same)
+        # After a step that did nothing, others may compute once more what was right before it.
+        return number >= 0 and self._first[number] != name
+
+    def _tensors(self, step: Step) -> list[str]:
+        """Returns the floats that a step makes of the inputs."""
+        made = [n for n in step.outputs if n in self.sketches]
+        return [n for n in made if self.sketches[n].floating and self.sketches[n].size]
+
+    def _feeders(self, number: int, skip: Callable[[str], bool] = lambda _: False) -> set[int]:
+        """Returns the steps that make what a step reads."""
+        inputs = self._subject.steps[number].inputs
+        return {self._makers[x] for x in inputs if x in self._makers and not skip(x)}
+
+    def _is_whole_number(self, name: str) -> bool:
+        """Whether a tensor holds sizes, places or decisions, which say little of floats before."""
+        return name in self.sketches and not self.sketches[name].floating
+
+    def _trial(self, maker: int, suspects: set[int]) -> Culprit | None:
+        """Puts the original's values in place of what a step makes, and looks what that mends."""
+        best: tuple[int, Culprit] | None = None
+        equal = self._fed_by(maker, suspects)
+        for tensor in self._tensors(self._subject.steps[maker]):
+            numbers = self._counterparts(tensor, equal)
+            values = self._values(numbers)
+            for number in numbers:
+                found = self._replaced(tensor, maker, number, values[number])
+                if found is None:
+                    continue
+                if found[1].mended:
+                    return found[1]
+                if best is None or found[0] > best[0]:
+                    best = found
+        return None if best is None else best[1]
+
+    def _counterparts(self, tensor: str, equal: Sequence[int]) -> list[int]:
+        """Returns what a tensor may have to be: of its size, not yet found, after its inputs.
+
+        Or what it reads: a step may have been put in that should do nothing.
+        """
+        found = self.sketches[tensor]
+        after = max(equal, default=-1)
+        numbers = [
+            n
+            for n in self._alignment.of_size(found.size)
+            if (n > after and n not in self._claimed) or n in equal
+        ]
+        far = {n: self._far(found, n) for n in numbers}
+        alike = sorted(numbers, key=lambda n: (far[n] >= _FAR, min(far[n], _FAR), n))[:_TRIALS]
+        # A wrong axis makes another size: then it is what comes next in the original.
+        rest = range(after + 1, len(self._alignment.intermediates))
+        other = (
+            n
+            for n in rest
+            if n not in self._claimed
+            and n not in numbers
+            and self._alignment.intermediates[n].own.floating
+            and self._alignment.intermediates[n].own.size > 1
+        )
+        return [*alike, *islice(other, _OTHERS)]
+
+    def _fed_by(self, maker: int, suspects: set[int]) -> list[int]:
+        """Returns what a step and the suspects before it read of the original's intermediates."""
+        waiting, seen, found = [maker], {maker}, []
+        while waiting:
+            number = waiting.pop()
+            for name in self._subject.steps[number].inputs:
+                found += [n for n, _ in self.equal.get(name, ())][:1]
+            new = (self._feeders(number) & suspects) - seen
+            seen |= new
+            waiting += new
+        return found
+
+    def _far(self, found: Sketch, number: int) -> float:
+        own = self._alignment.intermediates[number].own
+        return float(distances(found, own.sums)[0]) / own.scale if own.scale else np.inf
+
+    def _values(self, numbers: Sequence[int]) -> dict[int, Array]:
+        """Returns the values of a few of the original's intermediates."""
+        self._check_time()
+        wanted = {self._alignment.intermediates[n].name: n for n in numbers}
+        found: dict[int, Array] = {}
+
+        def visit(item: Traced) -> None:
+            if item.name in wanted:
+                found[wanted[item.name]] = item.array
+
+        if wanted:
+            self._original.trace(self._feeds, visit)
+        return found
+
+    def _replaced(
+        self, tensor: str, maker: int, number: int, value: Array
+    ) -> tuple[int, Culprit] | None:
+        """Returns how many tensors a replacement makes right, and what is then known."""
+        shape = self.sketches[tensor].shape
+        dtype = self._dtypes[tensor]
+        alike = value.size == np.prod(shape, dtype=np.int64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            expected = (value.reshape(shape) if alike else value).astype(dtype)
+        try:
+            sketches = self._seen({tensor: expected})
+        except (StepError, CheckError):  # it does not fit there
+            return None
+        later: dict[str, list[tuple[int, float]]] = {}
+        for name in self._after(tensor):
+            if name in sketches and not self.equal.get(name):
+                equal = self._alignment.equals(sketches[name])
+                if equal and tells(sketches[name]):
+                    later[name] = equal
+        ends = [n for n in self._subject.outputs.values() if not self.equal.get(n)]
+        mended = all(n in later or n == tensor for n in ends)
+        if tensor in ends:
+            # Nothing comes after it that could tell; the original's outputs do.
+            last = self._alignment.equals(sketch(expected))
+            mended = mended and any(self._is_output(n) for n, _ in last)
+            if not later and not mended:
+                return None
+        elif not later:
+            return None
+        later[tensor] = [(number, 0.0)]
+        return len(later), Culprit(maker, tensor, maker, number, expected, mended, later)
+
+    def _is_output(self, number: int) -> bool:
+        own = self._alignment.intermediates[number].own
+        return any(
+            array.size == own.size and not distances(own, sketch(array).sums)[0] > own.scale * 1e-3
+            for array in self._own.values()
+        )
+
+    def _after(self, *tensors: str) -> set[str]:
+        """Returns everything that is made of tensors."""
+        found: set[str] = set()
+        waiting = [*tensors]
+        while waiting:
+            for number in self._readers.get(waiting.pop(), ()):
+                new = set(self._subject.steps[number].outputs) - found
+                found |= new
+                waiting += new
+        return found
+
+    def _blamed(self, found: Culprit, suspects: set[int], weights: Mapping[str, str]) -> Culprit:
+        """Blames the first step on the way to the tensor that reads a wrong weight, if any."""
+        waiting, seen = [found.maker], {found.maker}
+        while waiting:
+            new = (self._feeders(waiting.pop()) & suspects) - seen
+            seen |= new
+            waiting += new
+        # A weight in another's place may make what the other should, which then seems right.
+        seen |= {number for late in seen for number in self._feeders(late)}
+        guilty = [number for number in seen if self.read_wrong(number, weights)]
+        return replace(found, step=min(guilty) if guilty else self._behind_moves(found, suspects))
+
+    def _behind_moves(self, found: Culprit, suspects: set[int]) -> int:
+        """Returns the step that computed what others only moved: elements are moved unchanged."""
+        number = found.step
+        if found.number < 0 or found.expected is None:
+            return number
+        right, wrong = self._alignment.intermediates[found.number].own, self.sketches[found.tensor]
+        if abs(wrong.scale - right.scale) <= _SAME_SCALE * right.scale:
+            return number
+        while self._subject.steps[number].operator in MOVES | {"ExpandDims"}:
+            before = self._feeders(number) & suspects
+            if len(before) != 1:
+                break
+            number = before.pop()
+        return number
+
+    def _seen(self, instead: Mapping[str, Array]) -> dict[str, Sketch]:
+        self._check_time()
+        found: dict[str, Sketch] = {}
+        self._dtypes: dict[str, np.dtype] = getattr(self, "_dtypes", {})
+
+        def seen(name: str, array: Array) -> None:
+            found[name] = sketch(array)
+            self._dtypes[name] = array.dtype
+
+        self._subject.observe(self._feeds, seen, instead)
+        return found
+
+    def _check_time(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise TimeUpError
+
+
+def _only(equal: Sequence[tuple[int, float]]) -> int:
+    """Returns the number of the one intermediate that a tensor equals; -1 of none or several."""
+    return equal[0][0] if len(equal) == 1 else -1

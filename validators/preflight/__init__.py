@@ -1,0 +1,1 @@
+"""Preflight: the rules of `pipeline/cann`, asked of a graph."""
