@@ -178,7 +178,7 @@ class CheckpointSource:
         """Returns the model that the code builds."""
         from ascend_migrate.validators.torch_original import TorchOriginal
 
-        return TorchOriginal(self.build, self.weights)
+        return TorchOriginal(self.build, self.weights, self.spec.device)
 
     def capture(self, golden: Path, doing: Doing) -> list[str]:
         """Runs the original in its own dtype and in float64."""

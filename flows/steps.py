@@ -108,6 +108,7 @@ def capture(work: Workspace, source: Source) -> StageResult | None:
         "samples": [FileEntry.of(path.parent, path.name).to_json() for path in spec.samples],
         "cases": spec.cases,
         "seed": spec.seed,
+        "device": spec.device,
         "precision": spec.precision.to_json() if spec.precision else None,
         "libraries": _versions("torch", "onnxruntime", "numpy"),
     }

@@ -65,6 +65,7 @@ class MigrationSpec:
         precision: what the graphs are lowered to; None leaves them in the model's own types.
         cases: number of random cases in the judgement.
         seed: seed of everything random.
+        device: where the original runs while its answers are recorded, as torch names it.
         limits: what one runtime may take for one request of the judgement.
         waive_kernels: forms to publish by their weights alone where the judging runtime lacks a
             kernel that they need.
@@ -90,6 +91,7 @@ class MigrationSpec:
     precision: Precision | None = None
     cases: int = DEFAULT_CASES
     seed: int = 0
+    device: str = "cpu"
     limits: Limits = DEFAULT_LIMITS
     waive_kernels: tuple[Form, ...] = ()
     max_shard_size: int | None = None
@@ -163,6 +165,7 @@ def make_spec(data: Mapping[str, Any], *, subject: str, base: Path) -> Migration
         precision=file.precision.policy() if file.precision else None,
         cases=file.validation.cases,
         seed=file.validation.seed,
+        device=file.validation.device,
         limits=file.validation.limits(),
         waive_kernels=tuple(Form(form) for form in file.validation.waive_kernels),
         store_as=file.safetensors.store_as,

@@ -11,6 +11,7 @@ from ascend_migrate.pipeline.spec import DEFAULT_CASES, DEFAULT_OPSET
 
 # The length is the registry's limit: better said here than after all the work.
 _Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$")]
+_Device = Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
 _Target = Annotated[str, StringConstraints(pattern=r"^[\w.]+:[\w.]+$")]
 
 
@@ -50,6 +51,7 @@ class _Precision(_Table):
 class _Validation(_Table):
     cases: int = Field(default=DEFAULT_CASES, ge=1, le=1000)
     seed: int = Field(default=0, ge=0)
+    device: _Device = "cpu"
     samples: list[str] = []
     timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, strict=False)
     memory: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=False)
@@ -117,6 +119,7 @@ def _fault(item: Any) -> str:
         wanted = {
             "name": "lower-case letters, digits and single . _ - between them",
             "callable": "MODULE:CALLABLE",
+            "device": "cpu, cuda or cuda:NUMBER",
         }[str(item["loc"][-1])]
         return f"{key}: {item['input']!r} is not {wanted}"
     return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}"

@@ -18,7 +18,7 @@ from ascend_migrate.validators.cases import Array, Feeds, widened_array
 from ascend_migrate.validators.original import REDUCED, Original, Outputs, Session, Traced, Visit
 from ascend_migrate.validators.torch_constants import Constants
 from ascend_migrate.validators.torch_reads import recorded_reads
-from ascend_migrate.validators.torch_settings import autocasts, reduced, settings, types_of
+from ascend_migrate.validators.torch_settings import autocasts, reduced, settings, strict, types_of
 from ascend_migrate.validators.weights import Weight, weights_of_checkpoint
 
 if TYPE_CHECKING:
@@ -34,10 +34,17 @@ class TorchOriginal(Original):
     Args:
         build: makes the model with the checkpoint's weights, in eval mode.
         checkpoint: where the weights come from, for the ledger.
+        device: where it runs, such as ``cuda``. Only the CPU was at hand: not verified on others.
     """
 
-    def __init__(self, build: Callable[[], "torch.nn.Module"], checkpoint: Checkpoint) -> None:
-        self._build = build
+    def __init__(
+        self,
+        build: Callable[[], "torch.nn.Module"],
+        checkpoint: Checkpoint,
+        device: str = "cpu",
+    ) -> None:
+        self._build = build if device == "cpu" else lambda: _placed(build(), device)
+        self._device = device
         self._checkpoint = checkpoint
         self._types = ""
         self._autocasts: set[str] = set()
@@ -137,10 +144,24 @@ class TorchOriginal(Original):
         """Returns the types, the device, the library, and its settings during `weights`."""
         import torch
 
-        device = torch.device("cpu")
+        device = torch.device(self._device)
         about = {"types": self._types, **settings(device, self._autocasts)}
         found = reduced(device, self._autocasts)
         return about | {REDUCED: found} if found else about
+
+
+def _placed(model: "torch.nn.Module", device: str) -> "torch.nn.Module":
+    """Moves a model to a device, where TF32, which is on by default, would hide its noise."""
+    strict()
+    try:
+        return model.to(device)
+    # torch has an error of its own for each way in which a device can be missing.
+    except Exception as error:
+        reason = in_one_line(error)[:_REASON]
+        raise ModelError(
+            f"validation.device: {device} cannot be used ({reason}); record the golden file on a "
+            "machine that has it"
+        ) from error
 
 
 def _call(model: "torch.nn.Module", feeds: Feeds) -> Outputs:
@@ -150,7 +171,9 @@ def _call(model: "torch.nn.Module", feeds: Feeds) -> Outputs:
 def _results(model: "torch.nn.Module", feeds: Feeds) -> Mapping[str, "torch.Tensor"]:
     import torch
 
-    tensors = {name: to_torch(array) for name, array in feeds.items()}
+    held = next(model.parameters(), None)
+    device = "cpu" if held is None else held.device
+    tensors = {name: to_torch(array).to(device) for name, array in feeds.items()}
     # User code may print, and may raise anything; this is the seam where it meets ours.
     with torch.no_grad(), redirect_stdout(sys.stderr):
         try:

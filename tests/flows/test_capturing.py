@@ -1,6 +1,7 @@
 """The original runs in a process of its own, whatever it does there."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,19 @@ def test_a_crash_is_one_line_and_leaves_nothing(tmp_path: Path, what: str, said:
 def test_the_keys_must_fit_there_too(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"does not fit Net: missing layer\.bias"):
         capture(request(tmp_path, "plain", drop=["layer.bias"]), tmp_path / "golden")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_here_is_one_line(tmp_path: Path) -> None:
+    spec = replace(request(tmp_path, "plain"), device="cuda:1")
+    with pytest.raises(ModelError, match=r"validation\.device: cuda:1 cannot be used") as raised:
+        capture(spec, tmp_path / "golden")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "golden").exists()
+
+
+def test_the_device_is_recorded(tmp_path: Path) -> None:
+    spec = request(tmp_path, "plain")
+    assert spec.device == "cpu"
+    capture(spec, tmp_path / "golden")
+    assert read_golden(tmp_path / "golden").about["device"] == "cpu"

@@ -125,6 +125,7 @@ def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
         ({"validation": {"memory": float("inf")}}, "validation.memory: "),
         ({"validation": {"memory": -1}}, "validation.memory: "),
         ({"validation": {"threads": 0}}, "validation.threads: "),
+        ({"validation": {"device": "gpu"}}, "validation.device: 'gpu' is not cpu, cuda or"),
     ],
 )
 def test_says_what_is_wrong(folder: Path, change: dict[str, Any], fault: str) -> None:
