@@ -8,7 +8,8 @@ the step is a victim, or innocent.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -19,6 +20,7 @@ from ascend_migrate.pipeline.errors import CheckError
 from ascend_migrate.pipeline.precision import MOVES, SPREADING
 from ascend_migrate.validators.cases import Array, Feeds
 from ascend_migrate.validators.localisation.alignment import Alignment, tells
+from ascend_migrate.validators.localisation.flow import Flow
 from ascend_migrate.validators.localisation.sketch import Sketch, distances, sketch
 from ascend_migrate.validators.localisation.steps import Step, StepError, Steps
 from ascend_migrate.validators.original import Original, Traced
@@ -39,6 +41,10 @@ _FAR = 0.9
 _CHANGING = SPREADING | {"BiasAdd", "Identity", "Pow", "RealDiv", "Relu", "Transpose"}
 """Operators that are there to change what they read, MindIR's among them; and what a term that was
 dropped leaves behind."""
+
+
+_SIZES = frozenset({"Shape", "Size"})
+"""Operators whose results say nothing of the elements that they read."""
 
 
 class TimeUpError(Exception):
@@ -98,14 +104,8 @@ class Search:
         self._feeds, self._own, self._deadline = feeds, own, deadline
         self.sketches = self._seen({})
         self.equal = {name: alignment.equals(item) for name, item in self.sketches.items()}
-        self._makers = {n: i for i, step in enumerate(subject.steps) for n in step.outputs}
-        self._first: dict[int, str] = {}
-        for name in self.in_order():
-            self._first.setdefault(_only(self.equal[name]), name)
-        self._readers: dict[str, list[int]] = {}
-        for number, step in enumerate(subject.steps):
-            for name in step.inputs:
-                self._readers.setdefault(name, []).append(number)
+        self._flow = Flow(subject.steps)
+        self._idle = self._idle_ones()
         self._claimed = {
             n for name, found in self.equal.items() if self.is_right(name) for n, _ in found
         }
@@ -121,7 +121,7 @@ class Search:
 
     def in_order(self) -> list[str]:
         """Returns the names of the tensors in the order in which they are computed."""
-        return sorted(self.sketches, key=lambda name: self._makers[name])
+        return sorted(self.sketches, key=lambda name: self._flow.makers[name])
 
     def find(self, weights: Mapping[str, str]) -> Culprit | None:
         """Returns the first wrong step; None where every tensor seems right.
@@ -139,7 +139,7 @@ class Search:
                 if found is not None:
                     return self._blamed(found, suspects, weights)
         for number in sorted(suspects):
-            if not self._feeders(number) & suspects:
+            if not self._flow.feeders(number) & suspects:
                 tensor = self._tensors(self._subject.steps[number])[0]
                 return self._blamed(Culprit(number, tensor, number), suspects, weights)
         return None
@@ -149,70 +149,60 @@ class Search:
         step = self._subject.steps[number]
         found = [name for name in step.inputs if name in weights]
         for name in step.inputs:
-            maker = self._makers.get(name)
+            maker = self._flow.makers.get(name)
             if maker is not None and name not in self.sketches:
                 found += self.read_wrong(maker, weights)
         return found
 
-    def with_makers(self, numbers: Iterable[int]) -> list[int]:
-        """Returns steps and those that prepare what cannot be seen of what they read, in order."""
-        waiting, found = list(numbers), set[int]()
-        while waiting:
-            number = waiting.pop()
-            found.add(number)
-            reads = self._subject.steps[number].inputs
-            unseen = (n for n in reads if n in self._makers and n not in self.sketches)
-            waiting += [self._makers[n] for n in unseen if self._makers[n] not in found]
-        return sorted(found)
-
-    def between(self, first: int, last: int) -> list[int]:
-        """Returns the steps through which one step's results reach another, both included."""
-        reached = {self._makers[n] for n in self._after(*self._subject.steps[first].outputs)}
-        waiting, found = [last], {first, last}
-        while waiting:
-            new = (self._feeders(waiting.pop()) & reached) - found
-            found |= new
-            waiting += new
-        return sorted(found)
+    def guilty(self, found: Culprit) -> list[int]:
+        """Returns the steps from the wrong one to the tensor, and what prepares their constants."""
+        return self._flow.with_unseen(self._flow.between(found.step, found.maker), self.sketches)
 
     def _suspects(self) -> set[int]:
         """Returns the steps that make floats of which nothing right is made."""
         proved: set[int] = set()
-        waiting = [self._makers[n] for n in self.sketches if self.is_right(n) and not self._idle(n)]
+        waiting = [
+            self._flow.makers[n] for n in self.sketches if self.is_right(n) and n not in self._idle
+        ]
         while waiting:
             number = waiting.pop()
             if number not in proved:
                 proved.add(number)
-                waiting += self._feeders(number, self._is_whole_number)
+                if self._subject.steps[number].operator not in _SIZES:
+                    waiting += self._flow.feeders(number, self._is_whole_number)
         return {
             number
             for number, step in enumerate(self._subject.steps)
             if number not in proved
-            and any(not self.equal[n] or self._idle(n) for n in self._tensors(step))
+            and any(not self.equal[n] or n in self._idle for n in self._tensors(step))
         }
 
-    def _idle(self, name: str) -> bool:
-        """Whether a step left its input as it was, and the original holds that only once.
+    def _idle_ones(self) -> set[str]:
+        """Returns the tensors that equal what the original holds less often than the artifact.
 
-        So a bias of zeros, or a mask that hides nothing, looks like what came before it.
+        A step that did nothing, as for want of its bias, makes what it read once more, and what
+        comes after it may repeat what was right before it. What only moves elements on does not
+        count.
         """
-        step = self._subject.steps[self._makers[name]]
-        number = _only(self.equal[name])
-        same = [x for x in step.inputs if number >= 0 and _only(self.equal.get(x, ())) == number]
-        if same:  # what only moves it on is as idle as what it reads
-            return step.operator in _CHANGING or any(self._idle(x) for x in same)
-        # After a step that did nothing, others may compute once more what was right before it.
-        return number >= 0 and self._first[number] != name
+        idle: set[str] = set()
+        held: Counter[tuple[int, ...]] = Counter()
+        keys = {name: tuple(n for n, _ in found) for name, found in self.equal.items()}
+        for name in self.in_order():
+            step, key = self._subject.steps[self._flow.makers[name]], keys[name]
+            same = [x for x in step.inputs if key and keys.get(x) == key]
+            if same and step.operator not in _CHANGING:
+                if idle.issuperset(same):
+                    idle.add(name)
+                continue
+            held[key] += 1
+            if key and held[key] > len(key):
+                idle.add(name)
+        return idle
 
     def _tensors(self, step: Step) -> list[str]:
         """Returns the floats that a step makes of the inputs."""
         made = [n for n in step.outputs if n in self.sketches]
         return [n for n in made if self.sketches[n].floating and self.sketches[n].size]
-
-    def _feeders(self, number: int, skip: Callable[[str], bool] = lambda _: False) -> set[int]:
-        """Returns the steps that make what a step reads."""
-        inputs = self._subject.steps[number].inputs
-        return {self._makers[x] for x in inputs if x in self._makers and not skip(x)}
 
     def _is_whole_number(self, name: str) -> bool:
         """Whether a tensor holds sizes, places or decisions, which say little of floats before."""
@@ -263,15 +253,9 @@ class Search:
 
     def _fed_by(self, maker: int, suspects: set[int]) -> list[int]:
         """Returns what a step and the suspects before it read of the original's intermediates."""
-        waiting, seen, found = [maker], {maker}, []
-        while waiting:
-            number = waiting.pop()
-            for name in self._subject.steps[number].inputs:
-                found += [n for n, _ in self.equal.get(name, ())][:1]
-            new = (self._feeders(number) & suspects) - seen
-            seen |= new
-            waiting += new
-        return found
+        numbers = self._flow.before(maker, suspects)
+        read = {name for number in numbers for name in self._subject.steps[number].inputs}
+        return [self.equal[name][0][0] for name in sorted(read) if self.equal.get(name)]
 
     def _far(self, found: Sketch, number: int) -> float:
         own = self._alignment.intermediates[number].own
@@ -285,7 +269,7 @@ class Search:
 
         def visit(item: Traced) -> None:
             if item.name in wanted:
-                found[wanted[item.name]] = item.array
+                found[wanted[item.name]] = item.array.copy()
 
         if wanted:
             self._original.trace(self._feeds, visit)
@@ -305,7 +289,7 @@ class Search:
         except (StepError, CheckError):  # it does not fit there
             return None
         later: dict[str, list[tuple[int, float]]] = {}
-        for name in self._after(tensor):
+        for name in self._flow.after([tensor]):
             if name in sketches and not self.equal.get(name):
                 equal = self._alignment.equals(sketches[name])
                 if equal and tells(sketches[name]):
@@ -330,26 +314,11 @@ class Search:
             for array in self._own.values()
         )
 
-    def _after(self, *tensors: str) -> set[str]:
-        """Returns everything that is made of tensors."""
-        found: set[str] = set()
-        waiting = [*tensors]
-        while waiting:
-            for number in self._readers.get(waiting.pop(), ()):
-                new = set(self._subject.steps[number].outputs) - found
-                found |= new
-                waiting += new
-        return found
-
     def _blamed(self, found: Culprit, suspects: set[int], weights: Mapping[str, str]) -> Culprit:
         """Blames the first step on the way to the tensor that reads a wrong weight, if any."""
-        waiting, seen = [found.maker], {found.maker}
-        while waiting:
-            new = (self._feeders(waiting.pop()) & suspects) - seen
-            seen |= new
-            waiting += new
+        seen = self._flow.before(found.maker, suspects)
         # A weight in another's place may make what the other should, which then seems right.
-        seen |= {number for late in seen for number in self._feeders(late)}
+        seen |= {number for late in seen for number in self._flow.feeders(late)}
         guilty = [number for number in seen if self.read_wrong(number, weights)]
         return replace(found, step=min(guilty) if guilty else self._behind_moves(found, suspects))
 
@@ -362,7 +331,7 @@ class Search:
         if abs(wrong.scale - right.scale) <= _SAME_SCALE * right.scale:
             return number
         while self._subject.steps[number].operator in MOVES | {"ExpandDims"}:
-            before = self._feeders(number) & suspects
+            before = self._flow.feeders(number) & suspects
             if len(before) != 1:
                 break
             number = before.pop()
@@ -383,8 +352,3 @@ class Search:
     def _check_time(self) -> None:
         if time.monotonic() > self._deadline:
             raise TimeUpError
-
-
-def _only(equal: Sequence[tuple[int, float]]) -> int:
-    """Returns the number of the one intermediate that a tensor equals; -1 of none or several."""
-    return equal[0][0] if len(equal) == 1 else -1

@@ -154,7 +154,7 @@ class _Place:
 
     def _values(self, search: Search, found: Culprit) -> tuple[Array, Outputs]:
         """Returns the wrong tensor, and what the steps to it read, as the artifact computes it."""
-        numbers = search.with_makers(search.between(found.step, found.maker))
+        numbers = search.guilty(found)
         reads = {name for n in numbers for name in self._subject.steps[n].inputs}
         kept: Outputs = {n: a for n, a in self._case.feeds.items() if n in reads}
 
@@ -172,7 +172,7 @@ class _Place:
         if found.expected is None:
             return {}
         try:
-            numbers = search.with_makers(search.between(found.step, found.maker))
+            numbers = search.guilty(found)
             alone = self._subject.alone(numbers, reads)
             step = self._subject.steps[found.step]
             write_reproduction(
