@@ -11,7 +11,7 @@ from ascend_migrate.pipeline.cann.om_request import OmRequest
 from ascend_migrate.pipeline.cann.toolkit import Toolkit
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.inputs import InputSpec
-from ascend_migrate.pipeline.onnx_signature import external_files
+from ascend_migrate.pipeline.onnx_signature import load_graph, weight_bytes
 
 OM, IDENTITY = "model.om", "om.json"
 """The compiled file; and what makes it another one than that for another chip, beside it."""
@@ -39,7 +39,7 @@ def convert(
     Raises:
         SpecError, ConversionError, ToolchainError: ATC failed; says by whose fault.
     """
-    weights = sum((graph.parent / name).stat().st_size for name in external_files(graph))
+    weights = weight_bytes(load_graph(graph))
     given = arguments(str(graph.resolve()), str(into / "model"), inputs, request, weights)
     made = run_atc(toolkit, given, into / "model", timeout=timeout)
     with durable.storing(into):

@@ -23,7 +23,7 @@ from ascend_migrate.pipeline.dtypes import BY_ONNX
 from ascend_migrate.pipeline.errors import ConversionError, SourceError, UnsupportedOperatorError
 from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.onnx_checks import check_source
-from ascend_migrate.pipeline.onnx_signature import all_tensors, load_graph
+from ascend_migrate.pipeline.onnx_signature import all_tensors, load_graph, stored_bytes
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import first_line
 from ascend_migrate.pipeline.records import Artifact, Form
@@ -131,26 +131,19 @@ def _load_inline(source: Path, proto: onnx.ModelProto) -> None:
     for tensor in all_tensors(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        size = ir.DataType(tensor.data_type).bitwidth * _elements(tensor) // 8
-        if id(tensor) in weights and size >= EXTRACT_FROM and tensor.data_type in BY_ONNX:
+        large = id(tensor) in weights and stored_bytes(tensor) >= EXTRACT_FROM
+        if large and tensor.data_type in BY_ONNX:
             continue
         load_external_data_for_tensor(tensor, str(source.parent))
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
 
 
-def _elements(tensor: onnx.TensorProto) -> int:
-    count = 1
-    for dim in tensor.dims:
-        count *= dim
-    return count
-
-
 def _raise_opset(source: Path, proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """Brings an older graph up with ONNX's own converter, which needs the weights inline."""
     from onnx.external_data_helper import load_external_data_for_model
 
-    total = sum(ir.DataType(t.data_type).bitwidth * _elements(t) // 8 for t in all_tensors(proto))
+    total = sum(map(stored_bytes, all_tensors(proto)))
     if total > _PROTOBUF_LIMIT:
         raise ConversionError(
             f"{total} bytes of weights are too many to raise its opset; export it anew "

@@ -46,7 +46,7 @@ def _known(ctx: click.Context, param: click.Parameter, value: str) -> str:
     metavar="MODE",
     help="fp16, bf16, hf32, mixed, cube_fp16, or a value of ATC's --precision_mode.",
 )
-@click.option("--soc", required=True, metavar="CHIP", help="Exact chip, such as Ascend310P3.")
+@shared.chip
 @click.option(
     "--against",
     type=shared.existing,

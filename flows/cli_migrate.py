@@ -108,13 +108,7 @@ def capture(spec: Path, out: Path, json_: bool) -> int:
 
 @click.command()
 @click.argument("artifact", type=shared.existing)
-@click.option(
-    "--against",
-    required=True,
-    type=shared.existing,
-    metavar="GOLDEN | SPEC.toml",
-    help="What `capture` wrote, or the specification of the original.",
-)
+@shared.judged_against
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report.")
 @shared.as_json
 def validate(artifact: Path, against: Path, out: Path | None, json_: bool) -> int:

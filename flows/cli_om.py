@@ -23,8 +23,8 @@ UNJUDGED = (
 
 @click.command()
 @click.argument("model", metavar="MODEL.onnx", type=shared.existing)
-@click.option("--soc", required=True, metavar="CHIP", help="Exact chip, such as Ascend910B3.")
-@click.option("--cann", default="8.1", show_default=True, help="Version of CANN.")
+@shared.chip
+@shared.cann
 @click.option(
     "--input",
     "inputs",

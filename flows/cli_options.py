@@ -69,7 +69,18 @@ registry = click.option(
     show_envvar=True,
     help="Folder of the registry.",
 )
+chip = click.option(
+    "--soc", required=True, metavar="CHIP", help="Exact chip, such as Ascend910B3 or Ascend310P3."
+)
+cann = click.option("--cann", default="8.1", show_default=True, help="Version of CANN.")
 existing = _ExistingPath(exists=True, path_type=Path)
+judged_against = click.option(
+    "--against",
+    required=True,
+    type=existing,
+    metavar="GOLDEN | SPEC.toml",
+    help="What `capture` wrote, or the specification of the original.",
+)
 specification = _SpecPath(exists=True, dir_okay=False, path_type=Path)
 
 

@@ -20,8 +20,8 @@ _SHOWN = 3
 
 @click.command()
 @click.argument("model", type=shared.existing)
-@click.option("--soc", required=True, metavar="CHIP", help="Exact chip, such as Ascend910B3.")
-@click.option("--cann", default="8.1", show_default=True, help="Version of CANN.")
+@shared.chip
+@shared.cann
 @click.option("--after-surgery", is_flag=True, help="Say what the form onnx-cann leaves of it.")
 @shared.as_json
 def preflight(model: Path, soc: str, cann: str, after_surgery: bool, json_: bool) -> int:

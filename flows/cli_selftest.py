@@ -18,13 +18,7 @@ _SHOWN = 20
 
 @click.command()
 @click.argument("artifact", type=shared.existing)
-@click.option(
-    "--against",
-    required=True,
-    type=shared.existing,
-    metavar="GOLDEN | SPEC.toml",
-    help="What `capture` wrote, or the specification of the original.",
-)
+@shared.judged_against
 @click.option(
     "--faults",
     type=click.IntRange(min=1),

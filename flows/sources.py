@@ -182,17 +182,7 @@ class CheckpointSource:
 
     def capture(self, golden: Path, doing: Doing) -> list[str]:
         """Runs the original in its own dtype and in float64."""
-        from ascend_migrate.validators.golden import capture
-
-        cases = cases_of(self.spec, self.inputs)
-        return capture(
-            self.original(),
-            cases,
-            golden,
-            source=self.digest,
-            precision=self.spec.precision,
-            doing=doing,
-        )
+        return _recorded(self, golden, doing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,17 +246,21 @@ class GraphSource:
 
     def capture(self, golden: Path, doing: Doing) -> list[str]:
         """Runs the graph as it is, and its up-cast twin."""
-        from ascend_migrate.validators.golden import capture
+        return _recorded(self, golden, doing)
 
-        cases = cases_of(self.spec, self.inputs)
-        return capture(
-            self.original(),
-            cases,
-            golden,
-            source=self.digest,
-            precision=self.spec.precision,
-            doing=doing,
-        )
+
+def _recorded(source: CheckpointSource | GraphSource, golden: Path, doing: Doing) -> list[str]:
+    """Runs the original of a source on the cases of its specification."""
+    from ascend_migrate.validators.golden import capture
+
+    return capture(
+        source.original(),
+        cases_of(source.spec, source.inputs),
+        golden,
+        source=source.digest,
+        precision=source.spec.precision,
+        doing=doing,
+    )
 
 
 @lru_cache(maxsize=1)

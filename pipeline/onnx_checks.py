@@ -37,7 +37,7 @@ def check_source(path: Path, model: Any) -> None:
         SourceError: names the tensor, node or value, and the reason.
     """
     with named(path, "an ONNX graph"):
-        for graph in (model.graph, *_inner_graphs(model.graph.node)):
+        for graph in (model.graph, *inner_graphs(model.graph.node)):
             _check_weights(graph)
         for tensor in all_tensors(model):
             _check_tensor(path, tensor)
@@ -122,20 +122,20 @@ def _number(said: str, text: str) -> int:
     return int(text)
 
 
-def _inner_graphs(nodes: Iterable[Any]) -> Iterator[Any]:
+def inner_graphs(nodes: Iterable[Any]) -> Iterator[Any]:
     """Yields the graphs inside nodes, at every depth; the parser ends at 100."""
     for node in nodes:
         for attribute in node.attribute:
             inner = [attribute.g] if attribute.HasField("g") else []
             for graph in (*inner, *attribute.graphs):
                 yield graph
-                yield from _inner_graphs(graph.node)
+                yield from inner_graphs(graph.node)
 
 
 def _all_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
     nodes = list(nodes)
     yield from nodes
-    for graph in _inner_graphs(nodes):
+    for graph in inner_graphs(nodes):
         yield from graph.node
 
 

@@ -1,5 +1,6 @@
 """What an ONNX file declares: its inputs, its external files, its identity. Nothing is executed."""
 
+import math
 import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,21 @@ def confined(path: Path, location: str) -> Path:
     except OSError as error:
         raise SourceError(f"{said} cannot be read: {error.strerror}") from error
     return target
+
+
+def stored_bytes(tensor: "onnx.TensorProto") -> int:
+    """Returns the bytes that the numbers of a tensor take; strings have no such size."""
+    import onnx_ir as ir
+
+    return int(ir.DataType(tensor.data_type).bitwidth) * math.prod(tensor.dims) // 8
+
+
+def weight_bytes(model: "onnx.ModelProto") -> int:
+    """Returns the bytes of all initializers together, wherever they are kept."""
+    import onnx
+
+    tensors = model.graph.initializer
+    return sum(stored_bytes(t) for t in tensors if t.data_type != onnx.TensorProto.STRING)
 
 
 def all_tensors(model: "onnx.ModelProto") -> list["onnx.TensorProto"]:

@@ -5,12 +5,18 @@ fault moves them too little to tell anything.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
+from ascend_migrate.pipeline.inputs import InputSpec, parse_inputs
+from ascend_migrate.pipeline.model import load_state
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,31 @@ class Architecture:
 
     build: Callable[[], nn.Module]
     inputs: tuple[str, ...]
+
+
+Source = tuple[Callable[[], nn.Module], Checkpoint, tuple[InputSpec, ...]]
+"""What builds a model with the weights of its checkpoint; the checkpoint; the inputs."""
+
+
+def saved(
+    make: Callable[[], nn.Module],
+    inputs: Iterable[str],
+    file: Path,
+    state: Mapping[str, Tensor] | None = None,
+) -> Source:
+    """Writes the weights of a model, or ``state`` in their place, and returns it as a source."""
+    specs, faults = parse_inputs(inputs)
+    assert not faults
+    tensors = make().state_dict() if state is None else state
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+    checkpoint = open_checkpoint(file)
+
+    def build() -> nn.Module:
+        model = make().eval()
+        load_state(model, checkpoint)
+        return model
+
+    return build, checkpoint, specs
 
 
 def trained(model: nn.Module, gain: float = 2.0) -> nn.Module:

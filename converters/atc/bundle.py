@@ -24,7 +24,7 @@ from ascend_migrate.pipeline.cann.om_request import OmRequest
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.errors import EvidenceError, SourceError
 from ascend_migrate.pipeline.inputs import InputSpec
-from ascend_migrate.pipeline.onnx_signature import external_files
+from ascend_migrate.pipeline.onnx_signature import external_files, load_graph, weight_bytes
 
 SCHEMA = "ascend-migrate/om-bundle/1"
 MODEL, REQUEST, RESULT, SCRIPT = "model.onnx", "request.json", "result.json", "convert.sh"
@@ -75,7 +75,7 @@ def write_bundle(
     given[RUNNER] = Path(str(run_om.__file__))
     if golden is not None:
         given[GOLDEN] = golden
-    weights = sum(path.stat().st_size for name, path in given.items() if name != GOLDEN)
+    weights = weight_bytes(load_graph(graph))
     command = ["atc", *arguments(MODEL, _OUTPUT, inputs, local, weights)]
     with durable.storing(into):
         for name, path in given.items():

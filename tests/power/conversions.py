@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from tests import architectures as known
 from tests.power.subjects import PUBLIC, of_package
 from torch import Tensor, nn
 
 from ascend_migrate.converters import checkpoint_to_safetensors, onnx_to_mindir, torch_to_onnx
-from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
-from ascend_migrate.pipeline.inputs import InputSpec, parse_inputs
-from ascend_migrate.pipeline.model import load_state
+from ascend_migrate.pipeline.checkpoint import Checkpoint
+from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Artifact
 
@@ -70,19 +68,10 @@ def source(name: str, folder: Path) -> Source:
         return Source(*of_package(name, folder))
     kind, size, seed = name.split("-")
     make = _SIZES[kind][int(size)]
-    inputs, faults = parse_inputs(known.ARCHITECTURES[kind].inputs)
-    assert not faults
     torch.manual_seed(int(seed))
     state = {n: _other(t, int(seed)) for n, t in known.trained(make()).state_dict().items()}
-    save_file(state, folder / "own.safetensors")
-    checkpoint = open_checkpoint(folder / "own.safetensors")
-
-    def build() -> nn.Module:
-        model = make().eval()
-        load_state(model, checkpoint)
-        return model
-
-    return Source(build, checkpoint, inputs)
+    inputs = known.ARCHITECTURES[kind].inputs
+    return Source(*known.saved(make, inputs, folder / "own.safetensors", state))
 
 
 def conversions(name: str, given: Source, folder: Path) -> Iterator[Conversion]:

@@ -9,14 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from tests.power.conversions import NAMES, Conversion, Source, conversions, source
 from tests.power.peers import RULES, caught
+from tests.workers import each
 
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
 from ascend_migrate.validators import calls, onnx_runner
@@ -69,7 +68,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     results = dict(published()) if asked.names else {}
-    for name, tally in run(asked.names or NAMES, asked.workers):
+    for name, tally in each(measured, asked.names or NAMES, asked.workers):
         line = f"{tally.seconds:6.1f} s  {name}: {len(tally.alarms)} alarms, {tally.judged} judged"
         sys.stdout.write("\n  ".join([line, *tally.alarms]) + "\n")
         sys.stdout.flush()
@@ -112,16 +111,6 @@ def section(results: Mapping[str, Tally]) -> str:
         "threads, some as MindIR, all on inputs of two seeds. Of them were refused:\n\n"
         f"| rule | false alarms |\n| --- | --- |\n{table}"
     )
-
-
-def run(names: Iterable[str], workers: int) -> Iterator[tuple[str, Tally]]:
-    """Judges the conversions of each model and yields what came of them."""
-    # Spawned: torch holds threads that a fork would lose.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_prepare) as processes:
-        jobs = {processes.submit(measured, name): name for name in names}
-        for job in as_completed(jobs):
-            yield jobs[job], job.result()
 
 
 def measured(name: str) -> Tally:
@@ -181,13 +170,6 @@ def _answers(path: Path, truth: Golden, *, optimised: bool, threads: int) -> lis
     )
     session = onnxruntime.InferenceSession(str(path), options, providers=[onnx_runner.PROVIDER])
     return [onnx_runner.run(session, case.feeds, str(path)) for case in truth.cases]
-
-
-def _prepare() -> None:
-    import torch
-
-    # One for each worker: these models are too small to share among threads.
-    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.power import false_alarms
@@ -18,6 +16,7 @@ from tests.power.page import page
 from tests.power.results import Result, rows_of, total
 from tests.power.subjects import SUBJECTS
 from tests.power.trials import plant
+from tests.workers import each
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs/power.md"
@@ -34,7 +33,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     results = dict(published()) if asked.names else {}
-    for name, result in run(asked.names or SUBJECTS, asked.workers):
+    for name, result in each(measured, asked.names or SUBJECTS, asked.workers):
         counts = total(result.rows)
         line = f"{result.seconds:6.1f} s  {name}: {counts.fail} of {counts.above} FAIL"
         sys.stdout.write(f"{line}, {counts.outputs} by outputs alone\n")
@@ -76,29 +75,12 @@ def published() -> Mapping[str, Result]:
     return {name: Result.from_json(fields) for name, fields in data.items()}
 
 
-def run(names: Iterable[str], workers: int) -> Iterator[tuple[str, Result]]:
-    """Plants faults in each model and yields what came of it."""
-    # Spawned: torch holds threads that a fork would lose.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_prepare) as processes:
-        jobs = {processes.submit(measured, name): name for name in names}
-        for job in as_completed(jobs):
-            yield jobs[job], job.result()
-
-
 def measured(name: str) -> Result:
     """Plants faults in one model, in a folder that does not stay."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="power-") as folder:
         planted = plant(name, Path(folder))
     return Result.of(planted, round(time.monotonic() - began, 1))
-
-
-def _prepare() -> None:
-    import torch
-
-    # One for each worker: these models are too small to share among threads.
-    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

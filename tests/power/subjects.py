@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from tests.architectures import ARCHITECTURES
+from tests.architectures import ARCHITECTURES, saved
 from tests.zoo.requests import PASSING
 
 from ascend_migrate.converters import checkpoint_to_safetensors, torch_to_onnx
 from ascend_migrate.flows.sources import CheckpointSource, open_source
-from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
-from ascend_migrate.pipeline.inputs import InputSpec, parse_inputs
-from ascend_migrate.pipeline.model import load_state
+from ascend_migrate.pipeline.checkpoint import Checkpoint
+from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.pipeline.spec import read_spec
 from ascend_migrate.validators.cases import make_cases
@@ -94,17 +92,4 @@ def of_package(name: str, folder: Path) -> Found:
 
 def _own(name: str, folder: Path) -> Found:
     architecture = ARCHITECTURES[name]
-    inputs, faults = parse_inputs(architecture.inputs)
-    assert not faults
-    state = architecture.build().state_dict()
-    save_file(
-        {key: tensor.contiguous() for key, tensor in state.items()}, folder / "own.safetensors"
-    )
-    checkpoint = open_checkpoint(folder / "own.safetensors")
-
-    def build() -> torch.nn.Module:
-        model = architecture.build()
-        load_state(model, checkpoint)
-        return model
-
-    return build, checkpoint, inputs
+    return saved(architecture.build, architecture.inputs, folder / "own.safetensors")

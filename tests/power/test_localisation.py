@@ -14,17 +14,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import numpy_helper
-from safetensors.torch import save_file
-from tests.architectures import ARCHITECTURES
+from tests.architectures import ARCHITECTURES, saved
 
 from ascend_migrate.converters import checkpoint_to_safetensors, onnx_to_mindir, torch_to_onnx
 from ascend_migrate.pipeline import mind_ir_pb2 as pb
-from ascend_migrate.pipeline.checkpoint import open_checkpoint
 from ascend_migrate.pipeline.errors import CheckError
-from ascend_migrate.pipeline.inputs import parse_inputs
-from ascend_migrate.pipeline.model import load_state
 from ascend_migrate.pipeline.records import Artifact, Form
 from ascend_migrate.validators.cases import make_cases
 from ascend_migrate.validators.golden import Golden, capture, read_golden
@@ -72,17 +67,9 @@ class Model:
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp(request.param)
     architecture = ARCHITECTURES[request.param]
-    inputs, faults = parse_inputs(architecture.inputs)
-    assert not faults
-    state = architecture.build().state_dict()
-    save_file({n: t.contiguous() for n, t in state.items()}, folder / "source.safetensors")
-    checkpoint = open_checkpoint(folder / "source.safetensors")
-
-    def build() -> torch.nn.Module:
-        built = architecture.build()
-        load_state(built, checkpoint)
-        return built
-
+    build, checkpoint, inputs = saved(
+        architecture.build, architecture.inputs, folder / "source.safetensors"
+    )
     made = folder / "made"
     made.mkdir()
     weights = checkpoint_to_safetensors.convert(checkpoint, made)

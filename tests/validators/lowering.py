@@ -9,16 +9,14 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from safetensors.torch import save_file
+from tests.architectures import saved
 from torch import Tensor, nn
 
 from ascend_migrate.converters import onnx_to_mindir, torch_to_onnx
 from ascend_migrate.pipeline import mind_ir_pb2 as pb
-from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
+from ascend_migrate.pipeline.checkpoint import Checkpoint
 from ascend_migrate.pipeline.dtypes import numpy_dtype
-from ascend_migrate.pipeline.inputs import parse_inputs
 from ascend_migrate.pipeline.mindir_format import DATA_TYPES
-from ascend_migrate.pipeline.model import load_state
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome, Verdict
 from ascend_migrate.validators.cases import make_cases
@@ -82,18 +80,8 @@ def lowered(
     forms: Sequence[Form] = (Form.ONNX,),
 ) -> Lowered:
     """Takes a model through capture, export and conversion."""
-    specs, faults = parse_inputs(inputs)
-    assert not faults
-    state = {name: tensor.contiguous() for name, tensor in make().state_dict().items()}
     folder.mkdir(exist_ok=True)
-    save_file(state, folder / "model.safetensors")
-    checkpoint = open_checkpoint(folder / "model.safetensors")
-
-    def build() -> nn.Module:
-        model = make().eval()
-        load_state(model, checkpoint)
-        return model
-
+    build, checkpoint, specs = saved(make, inputs, folder / "model.safetensors")
     golden = folder / "golden.safetensors"
     cases = make_cases(specs, seed=0, count=4)
     original = TorchOriginal(build, checkpoint)

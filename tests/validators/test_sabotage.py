@@ -11,16 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from tests.architectures import ARCHITECTURES
+from tests.architectures import ARCHITECTURES, saved
 from tests.validators import sabotage
 
 from ascend_migrate.converters import checkpoint_to_safetensors, onnx_to_mindir, torch_to_onnx
-from ascend_migrate.pipeline.checkpoint import open_checkpoint
 from ascend_migrate.pipeline.errors import PublicationRefusedError
 from ascend_migrate.pipeline.evidence import write_report
-from ascend_migrate.pipeline.inputs import parse_inputs
-from ascend_migrate.pipeline.model import load_state
 from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome, Verdict
 from ascend_migrate.pipeline.registry import OciRegistry
 from ascend_migrate.validators.cases import make_cases
@@ -49,18 +45,9 @@ class Migrated:
 def migrated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Migrated:
     folder = tmp_path_factory.mktemp(request.param)
     architecture = ARCHITECTURES[request.param]
-    inputs, faults = parse_inputs(architecture.inputs)
-    assert not faults
-    model = architecture.build()
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, folder / "source.safetensors")
-    checkpoint = open_checkpoint(folder / "source.safetensors")
-
-    def build() -> torch.nn.Module:
-        built = architecture.build()
-        load_state(built, checkpoint)
-        return built
-
+    build, checkpoint, inputs = saved(
+        architecture.build, architecture.inputs, folder / "source.safetensors"
+    )
     made = folder / "made"
     made.mkdir()
     weights = checkpoint_to_safetensors.convert(checkpoint, made)
@@ -71,7 +58,7 @@ def migrated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     golden = folder / "golden.safetensors"
     original = TorchOriginal(build, checkpoint)
     capture(original, make_cases(inputs, seed=0, count=4), golden, source=checkpoint.digest)
-    names = [n for n, p in model.named_parameters() if p.dtype == torch.float32]
+    names = [n for n, p in build().named_parameters() if p.dtype == torch.float32]
     return Migrated({Form.ONNX: onnx, Form.MINDIR: mindir}, golden, checkpoint.digest, tuple(names))
 
 

@@ -5,14 +5,12 @@ The results stand in results.json, from which docs/zoo.md is made.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Mapping
 from pathlib import Path
 
+from tests.workers import each
 from tests.zoo.attempt import Result, attempt
 from tests.zoo.page import page
 from tests.zoo.table import ARCHITECTURES
@@ -28,7 +26,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     results = dict(published()) if asked.names else {}
-    for name, result in run(asked.names or list(ARCHITECTURES), asked.workers):
+    for name, result in each(migrated, asked.names or list(ARCHITECTURES), asked.workers):
         sys.stdout.write(f"{result.outcome:8}{result.seconds:6.1f} s  {name} {result.note}\n")
         sys.stdout.flush()
         results[name] = result
@@ -42,20 +40,6 @@ def publish(results: Mapping[str, Result]) -> None:
     PAGE.write_text(page(results), encoding="utf-8")
 
 
-def run(names: Iterable[str], workers: int) -> Iterator[tuple[str, Result]]:
-    """Migrates each and yields them as they end."""
-    with pool(workers) as processes:
-        jobs = {processes.submit(migrated, name): name for name in names}
-        for job in as_completed(jobs):
-            yield jobs[job], job.result()
-
-
-def pool(workers: int) -> ProcessPoolExecutor:
-    """Starts processes that serve many: importing the libraries takes longer than a migration."""
-    # Spawned: MindSpore and torch hold threads that a fork would lose.
-    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_prepare)
-
-
 def migrated(name: str) -> Result:
     """Migrates one architecture in a folder of its own, which does not stay."""
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
@@ -65,14 +49,6 @@ def migrated(name: str) -> Result:
 def published() -> Mapping[str, Result]:
     """Returns the results that were written last, by architecture."""
     return {name: Result(**data) for name, data in json.loads(RESULTS.read_text()).items()}
-
-
-def _prepare() -> None:
-    import torch
-
-    # One for each worker: these models are too small to share among threads.
-    torch.set_num_threads(1)
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from tests.workers import pool
 from tests.zoo.attempt import PASS, Result
-from tests.zoo.run import migrated, pool
+from tests.zoo.run import migrated
 from tests.zoo.table import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,6 +13,8 @@ import onnx
 import onnx_ir as ir
 
 from ascend_migrate.pipeline.cann.generations import Generation, Operator
+from ascend_migrate.pipeline.onnx_checks import inner_graphs
+from ascend_migrate.pipeline.onnx_signature import weight_bytes
 from ascend_migrate.validators.preflight.conditions import element_type
 
 _EXTERNAL_KEYS = frozenset({"location", "offset", "length"})
@@ -95,7 +97,7 @@ def _external_key(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
 
 @check("nested-external")
 def _nested_external(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
-    for graph in _inner(given.proto.graph):
+    for graph in inner_graphs(given.proto.graph.node):
         for tensor in graph.initializer:
             if tensor.external_data:
                 yield Place(tensor.name)
@@ -141,11 +143,7 @@ def _dynamic_shape(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
 
 @check("weights-above")
 def _weights_above(rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
-    total = sum(
-        ir.DataType(tensor.data_type).bitwidth * _count(tensor) // 8
-        for tensor in given.proto.graph.initializer
-        if tensor.data_type != onnx.TensorProto.STRING
-    )
+    total = weight_bytes(given.proto)
     if total > rule["bytes"]:
         yield Place("graph", said=f"{total} bytes of weights")
 
@@ -235,18 +233,3 @@ _A3 = "Ascend910_93"
 
 def _name(node: ir.Node) -> str:
     return node.name or (node.outputs[0].name if node.outputs else None) or node.op_type
-
-
-def _count(tensor: onnx.TensorProto) -> int:
-    count = 1
-    for size in tensor.dims:
-        count *= size
-    return count
-
-
-def _inner(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield inner
-                yield from _inner(inner)
