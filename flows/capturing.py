@@ -11,7 +11,7 @@ from ascend_migrate.pipeline import apart
 from ascend_migrate.pipeline.spec import MigrationSpec
 
 _READY = ("ascend_migrate.flows.capturing", "ascend_migrate.validators.golden", "safetensors.numpy")
-_READY_FOR_CODE = (
+READY_FOR_CODE = (
     *("torch", "torch.utils._pytree", "torch.utils._python_dispatch"),
     "ascend_migrate.validators.torch_original",
 )
@@ -25,7 +25,7 @@ def capture(spec: MigrationSpec, golden: Path) -> list[str]:
         ToolchainError: the process of the original crashed, or exceeded a limit.
         MigrationError: what opening the source and capturing raise.
     """
-    needed = _READY_FOR_GRAPHS if spec.is_onnx else _READY_FOR_CODE
+    needed = _READY_FOR_GRAPHS if spec.is_onnx else READY_FOR_CODE
     subject = f"original of {spec.source.name}"
     if spec.model is not None:
         subject = f"model {spec.model.target}"

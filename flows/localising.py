@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ascend_migrate.flows.capturing import READY_FOR_CODE
 from ascend_migrate.flows.sources import open_source
 from ascend_migrate.pipeline import apart
 from ascend_migrate.pipeline.errors import MigrationError
@@ -22,11 +23,6 @@ _OUTPUTS = ("outputs.present", "outputs.close", "outputs.peak")
 _LEDGER = "weights.ledger"
 
 _READY = ("onnxruntime", "onnx", "ascend_migrate.validators.localisation.localise")
-_READY_FOR_CODE = (
-    *("torch", "torch.utils._pytree", "torch.utils._python_dispatch"),
-    "ascend_migrate.validators.torch_original",
-)
-
 _NO_ORIGINAL = "needs the original itself: validate against its specification"
 
 
@@ -58,7 +54,7 @@ def localised(
             for item in verdict.findings
             if (item.check, item.form, item.outcome) == (_LEDGER, artifact.form, Outcome.FAIL)
         }
-        ready = _READY if spec.is_onnx else (*_READY, *_READY_FOR_CODE)
+        ready = _READY if spec.is_onnx else (*_READY, *READY_FOR_CODE)
         try:
             found[str(artifact.form)] = apart.call(
                 _located, "localisation", spec.limits, ready, spec, artifact, golden, wrong, into

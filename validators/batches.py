@@ -13,7 +13,7 @@ import numpy as np
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
 from ascend_migrate.validators.case_values import Array
 from ascend_migrate.validators.cases import Feeds
-from ascend_migrate.validators.golden import Golden, same_bits
+from ascend_migrate.validators.golden import Golden, Recorded, same_bits
 from ascend_migrate.validators.original import Outputs
 from ascend_migrate.validators.outputs import distance
 
@@ -21,7 +21,7 @@ BATCH = "calls.batch"
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class Pair:
     """A case that feeds one row of another one.
 
     Attributes:
@@ -36,7 +36,12 @@ class _Pair:
 
 
 def check_batch(
-    form: Form, name: str, truth: Golden, found: Sequence[Outputs], allowed: Sequence[float]
+    form: Form,
+    name: str,
+    truth: Golden,
+    found: Sequence[Outputs],
+    allowed: Sequence[float],
+    pairs: Sequence[Pair],
 ) -> list[Finding]:
     """Compares an output's row in a batch with the same row alone.
 
@@ -46,6 +51,7 @@ def check_batch(
         truth: the original's answers.
         found: the artifact's answers to the same cases.
         allowed: what the worst element of each case may be off by.
+        pairs: what `pairs_of` finds in the cases.
 
     Returns:
         One finding, or nothing where no case feeds a row of another one, or the output has no
@@ -54,7 +60,7 @@ def check_batch(
     if truth.cases[0].own[name].dtype.kind in "biu":
         return []
     finding = None
-    for pair in _pairs([case.feeds for case in truth.cases]):
+    for pair in pairs:
         own = _apart(truth.cases[pair.whole].own[name], truth.cases[pair.alone].own[name], pair.row)
         if own is None:
             continue
@@ -74,11 +80,16 @@ def check_batch(
     return [] if finding is None else [finding]
 
 
-def _pairs(feeds: Sequence[Feeds]) -> Iterator[_Pair]:
+def pairs_of(cases: Sequence[Recorded]) -> list[Pair]:
+    """Returns every case that feeds one row of another one."""
+    return list(_pairs([case.feeds for case in cases]))
+
+
+def _pairs(feeds: Sequence[Feeds]) -> Iterator[Pair]:
     for whole, alone in permutations(range(len(feeds)), 2):
         row = _row(feeds[whole], feeds[alone])
         if row is not None:
-            yield _Pair(whole, alone, row)
+            yield Pair(whole, alone, row)
 
 
 def _row(whole: Feeds, alone: Feeds) -> int | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
-from ascend_migrate.validators.batches import check_batch
+from ascend_migrate.validators.batches import check_batch, pairs_of
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.decisions import check_decisions
 from ascend_migrate.validators.golden import Golden, Recorded, same_bits
@@ -40,17 +40,18 @@ def findings(
     answered = [outputs for outputs in first if not isinstance(outputs, str)]
     later = [outputs for outputs in second if not isinstance(outputs, str)]
     found = [_present(form, truth)]
+    pairs = pairs_of(truth.cases)
     for name in truth.cases[0].own:
         answers = [
-            _given(case, name, outputs[name])
+            given(case, name, outputs[name])
             for case, outputs in zip(truth.cases, answered, strict=True)
         ]
         found += compare(form, name, answers, truth.precision)
         found += check_groups(form, name, answers, truth.precision)
-        found += check_decisions(form, name, answers, truth.precision)
         allowed = _allowed(form, name, truth)
+        found += check_decisions(form, name, answers, allowed)
         found += _repeatable(form, name, truth, answered, later, allowed)
-        found += check_batch(form, name, truth, answered, allowed)
+        found += check_batch(form, name, truth, answered, allowed, pairs)
     found.append(_vary(form, truth.cases, answered))
     return found
 
@@ -127,7 +128,7 @@ def _repeatable(
     yield Finding(REPEATABLE, form, name, Outcome.PASS, note=note)
 
 
-def _given(case: Recorded, name: str, found: Array) -> Answer:
+def given(case: Recorded, name: str, found: Array) -> Answer:
     """Returns one output of one case beside what the original says about it."""
     low = None if case.low is None else case.low[name]
     return Answer(case.name, case.own[name], (case.exact or case.own)[name], found, low)
@@ -136,7 +137,7 @@ def _given(case: Recorded, name: str, found: Array) -> Answer:
 def _allowed(form: Form, name: str, truth: Golden) -> list[float]:
     if truth.cases[0].own[name].dtype.kind in "biu":
         return [0.0] * len(truth.cases)
-    answers = [_given(case, name, case.own[name]) for case in truth.cases]
+    answers = [given(case, name, case.own[name]) for case in truth.cases]
     return limits(form, answers, NOISE_PEAK, truth.precision)
 
 

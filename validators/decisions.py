@@ -5,11 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
 from ascend_migrate.validators.groups import channel_axes
-from ascend_migrate.validators.outputs import Answer, Wide, limits, wide
-from ascend_migrate.validators.tolerances import NOISE_PEAK
+from ascend_migrate.validators.outputs import Answer, Wide, wide
 
 DECISIONS = "outputs.decisions"
 
@@ -18,7 +16,7 @@ _BEST = 5
 
 
 def check_decisions(
-    form: Form, output: str, answers: Sequence[Answer], precision: Precision | None = None
+    form: Form, output: str, answers: Sequence[Answer], allowed: Sequence[float]
 ) -> list[Finding]:
     """Compares the sets of the k best, k to 5, along the last axis and an axis of channels.
 
@@ -31,14 +29,14 @@ def check_decisions(
         form: of the artifact.
         output: its name.
         answers: one for each case.
-        precision: the policy of a lower precision, if the artifact is under one.
+        allowed: what the worst element of each case may be off by.
     """
     if answers[0].own.dtype.kind in "biuc":
         return []
     axes = {answers[0].own.ndim - 1, *channel_axes(answers)} if answers[0].own.ndim > 1 else ()
     decided = undecided = wrong = 0
     where = ""
-    for answer, limit in zip(answers, limits(form, answers, NOISE_PEAK, precision), strict=True):
+    for answer, limit in zip(answers, allowed, strict=True):
         for own, exact, found in _rows(answer, sorted(axes)):
             apart, best = _best(exact, limit)
             sure = apart & _same(best, own)

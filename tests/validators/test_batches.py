@@ -6,7 +6,7 @@ import numpy as np
 from tests.validators.toys import specs
 
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
-from ascend_migrate.validators.batches import check_batch
+from ascend_migrate.validators.batches import check_batch, pairs_of
 from ascend_migrate.validators.cases import Feeds, make_cases
 from ascend_migrate.validators.golden import Golden, Recorded
 from ascend_migrate.validators.original import Outputs
@@ -40,7 +40,7 @@ def judged(original: Model, artifact: Model, *texts: str) -> Finding | None:
         cases.append(Recorded(case.name, case.feeds, own, own, exact))
     truth = Golden("source", "digest", tuple(cases), {}, {}, "")
     found = [outputs(artifact, case.feeds, "f4") for case in cases]
-    findings = check_batch(Form.ONNX, "y", truth, found, [LIMIT] * len(cases))
+    findings = check_batch(Form.ONNX, "y", truth, found, [LIMIT] * len(cases), pairs_of(cases))
     return findings[0] if findings else None
 
 

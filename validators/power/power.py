@@ -18,9 +18,9 @@ from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome
 from ascend_migrate.validators import calls, ledger
 from ascend_migrate.validators.cases import Array, Feeds
-from ascend_migrate.validators.golden import Golden, Recorded
+from ascend_migrate.validators.golden import Golden
 from ascend_migrate.validators.original import Outputs
-from ascend_migrate.validators.outputs import Answer, limits, wide
+from ascend_migrate.validators.outputs import limits, wide
 from ascend_migrate.validators.power.faults import Fault, WeightFault
 from ascend_migrate.validators.power.faults_weights import KINDS, STALE, WILD, weight_fault
 from ascend_migrate.validators.power.planted import FLOATS, Plantation, Run
@@ -142,7 +142,7 @@ class Bench:
             if own.dtype.kind in "biu":
                 found[name] = []
                 continue
-            answers = [_own_answer(case, name) for case in self._truth.cases]
+            answers = [calls.given(c, name, c.own[name]) for c in self._truth.cases]
             both = (
                 limits(Form.ONNX, answers, factor, self._truth.precision)
                 for factor in (NOISE_RMS, NOISE_PEAK)
@@ -280,11 +280,6 @@ def _answer(run: Callable[[Feeds], Outputs], feeds: Feeds) -> Outputs | str:
         return run(feeds)
     except CheckError as error:
         return str(error)
-
-
-def _own_answer(case: Recorded, name: str) -> Answer:
-    low = None if case.low is None else case.low[name]
-    return Answer(case.name, case.own[name], (case.exact or case.own)[name], case.own[name], low)
 
 
 def _is_off(own: Array, exact: Array, found: Array, allowed: Sequence[tuple[float, float]]) -> bool:
