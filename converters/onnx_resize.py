@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ascend_migrate.converters.mindir.resample import Line, nearest, weights
 from ascend_migrate.converters.onnx_building import (
     Builder,
     NoExactRuleError,
@@ -20,6 +19,7 @@ from ascend_migrate.converters.onnx_building import (
     replace,
     size_of,
 )
+from ascend_migrate.converters.resample import Line, nearest, weights
 
 CROP = "tf_crop_and_resize"
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE})

@@ -4,7 +4,6 @@ import numpy as np
 import onnx_ir as ir
 
 from ascend_migrate.converters.cann.registry import surgery
-from ascend_migrate.converters.mindir.resample import nearest
 from ascend_migrate.converters.onnx_building import NoExactRuleError, given, rank_of
 from ascend_migrate.converters.onnx_resize import (
     CROP,
@@ -13,6 +12,7 @@ from ascend_migrate.converters.onnx_resize import (
     resize_by_weights,
     scales_of,
 )
+from ascend_migrate.converters.resample import nearest
 
 _IMAGE, _VOLUME = 4, 5
 """Ranks of a batch of images, and of volumes."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.cann.attempt import operated
 from tests.cann.graphs import one, operators, run
 
-from ascend_migrate.converters.mindir.resample import Line, nearest
+from ascend_migrate.converters.resample import Line, nearest
 
 TORCH = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 CANN = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}

@@ -6,8 +6,8 @@ from ascend_migrate.converters.mindir.context import Context, known
 from ascend_migrate.converters.mindir.operators.nn import matrices
 from ascend_migrate.converters.mindir.operators.resize_general import resize_at_run_time
 from ascend_migrate.converters.mindir.registry import Node, operator
-from ascend_migrate.converters.mindir.resample import GRIDS, Line, nearest, weights
 from ascend_migrate.converters.mindir.values import Dim, Element, Shape, UnsupportedError, Value
+from ascend_migrate.converters.resample import GRIDS, Line, nearest, weights
 
 _AS_PRODUCT = (
     "A Resize for which MindSpore has no exact kernel (cubic, antialias, some grids) is written as "
