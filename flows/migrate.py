@@ -49,6 +49,7 @@ capture = _step(steps.capture)
 export = _step(steps.export)
 convert = _step(steps.convert)
 judge = _step(steps.judge)
+reach = _step(steps.reach)
 publish = _step(steps.publish)
 
 
@@ -69,6 +70,10 @@ def migrate(spec: str) -> steps.Migration | State[steps.Migration]:
     converted = convert(work, exported)
     artifacts = [*steps.artifacts_of(exported), *steps.artifacts_of(converted)]
     judged = judge(work, source, artifacts, golden)
+    wider = reach(work, source, artifacts, golden, judged)
+    if wider is not None:
+        golden = capture(wider, source)
+        judged = judge(wider, source, artifacts, golden)
     publication = publish(work, artifacts, judged)
     done = steps.conclude(golden, exported, converted, judged, publication)
     if done.publication is None:

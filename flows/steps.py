@@ -1,6 +1,6 @@
 """The steps of a migration as plain functions: the whole of it is readable in `migrate`.
 
-spec -> capture -> export -> convert -> judge -> publish
+spec -> capture -> export -> convert -> judge (-> reach -> capture -> judge) -> publish
 
 The original runs first: where its code, its weights and its inputs do not fit together, it says so
 in its own words, and no exporter has to guess.
@@ -11,7 +11,7 @@ takes it from there, and a run that was killed goes on after the last finished s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,10 @@ def migrate(work: Workspace) -> Migration:
     converted = convert(work, exported)
     artifacts = [*artifacts_of(exported), *artifacts_of(converted)]
     judged = judge(work, source, artifacts, golden)
+    wider = reach(work, source, artifacts, golden, judged)
+    if wider is not None:
+        golden = capture(wider, source)
+        judged = judge(wider, source, artifacts, golden)
     publication = publish(work, artifacts, judged)
     return conclude(golden, exported, converted, judged, publication)
 
@@ -212,6 +216,47 @@ def judge(
         judged = _run(work, "judge", inputs, {**params, "again": again}, write)
         again += 1
     return judged
+
+
+def reach(
+    work: Workspace,
+    source: Source,
+    artifacts: Sequence[Artifact],
+    golden: StageResult | None,
+    judged: StageResult,
+) -> Workspace | None:
+    """Looks for inputs that reach weights which no case exercised.
+
+    Returns:
+        The work with these inputs as further samples, to be captured and judged once more; None
+        where no weight is dark, or none was reached.
+    """
+    graph = next((a for a in artifacts if a.form is Form.ONNX and a.form in work.spec.to), None)
+    power = read_report(judged.path / REPORT).context.get("power", {}).get(Form.ONNX)
+    if graph is None or golden is None or power is None or not power["not_exercised"]:
+        return None
+    recorded, dark, inputs = golden.path / GOLDEN, power["not_exercised"], source.inputs
+
+    def write(into: Path) -> dict[str, Any]:
+        from safetensors.numpy import save_file
+
+        from ascend_migrate.validators.golden import read_golden
+        from ascend_migrate.validators.power import reach as power_reach
+
+        truth = read_golden(recorded)
+        found = power_reach.reach(graph, truth, dark, inputs, work.spec.limits)
+        names = [f"reaching-{index}.safetensors" for index in range(len(found))]
+        for name, item in zip(names, found, strict=True):
+            save_file(item.case.feeds, into / name)
+        return {"samples": names}
+
+    made_of = {"onnx": graph.digest, "golden": FileEntry.of(golden.path, GOLDEN).digest}
+    params = {"not_exercised": dark, "inputs": [str(item) for item in inputs]}
+    found = _run(work, "reach", made_of, params, write)
+    if not found.record["samples"]:
+        return None
+    samples = (*work.spec.samples, *(found.path / name for name in found.record["samples"]))
+    return replace(work, spec=replace(work.spec, samples=samples))
 
 
 def publish(

@@ -24,6 +24,9 @@ _WIDE = 8.0
 """Standard deviations that count as extreme where a float input has no range: past the ends of
 every saturating activation, far below overflow."""
 
+_NARROW = 3.0
+"""Decades: the narrowest part of a range that a case wanders to is a thousandth of it."""
+
 _UNRANGED = (0, 1)
 """What an integer input without a range is fed: valid as an index, a mask and a length."""
 
@@ -100,6 +103,25 @@ def tiny(item: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> A
         return drawn
     centre = _within(item, 0.0)
     return centre + (drawn - centre) * 1e-3
+
+
+def wandering(item: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """A part of the range, narrow or wide, at a place of its own along some axes or along none.
+
+    Independent elements of one wide range have the same averages in every call; what is reached by
+    an average alone, such as an expert behind a gate, needs calls that differ as wholes.
+    """
+    if is_mask(item):
+        return _one_sided(shape, rng)
+    if _kind(item) == "bool":
+        drawn: Array = rng.random(shape) < rng.random()
+        return drawn
+    low, high = _bounds(item)
+    places = tuple(size if rng.integers(2) else 1 for size in shape)
+    width = (high - low) * 10.0 ** -rng.uniform(0, _NARROW)
+    drawn = rng.uniform(low, high, places) + width * rng.uniform(-0.5, 0.5, shape)
+    drawn = np.clip(drawn, low, high)
+    return np.rint(drawn) if _kind(item) == "integer" else drawn
 
 
 def walk(block: int) -> Draw:

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count as counted
 
 import numpy as np
 
@@ -90,6 +91,20 @@ def make_cases(inputs: Sequence[InputSpec], *, seed: int, count: int) -> tuple[C
         for index, found in enumerate(_unfed(inputs, [shortest, longest, middle, *drawn], rng))
     ]
     return tuple(_distinct(cases))
+
+
+def wandering_cases(inputs: Sequence[InputSpec], *, seed: int) -> Iterator[Case]:
+    """Yields ever new cases that differ more from each other than random ones do.
+
+    Args:
+        inputs: what the model is fed; sizes and values stay within their ranges.
+        seed: same arguments, same bytes.
+    """
+    rng = np.random.default_rng(seed)
+    dims = dynamic_dims(inputs).values()
+    for index in counted():
+        sizes = {dim.name: _drawn(dim, rng) for dim in dims}
+        yield _case(f"wandering-{index}", inputs, sizes, rng, values.wandering)
 
 
 def fed_integers(feeds: Iterable[Feeds]) -> Iterator[str]:

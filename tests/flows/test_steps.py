@@ -15,6 +15,7 @@ from tests.flows.toys import ALL, Home, command, started
 from ascend_migrate.flows import steps
 from ascend_migrate.flows.sources import open_source
 from ascend_migrate.pipeline.errors import PublicationRefusedError
+from ascend_migrate.pipeline.evidence import read_report
 from ascend_migrate.pipeline.records import Artifact, FileEntry, Form, Outcome
 from ascend_migrate.pipeline.registry import OciRegistry
 from ascend_migrate.pipeline.spec import read_spec
@@ -65,6 +66,23 @@ def test_pass_publishes_the_forms_asked_for(
     assert {f["path"] for f in shown["files"]} == FILES[forms]
     assert set(shown["entries"]) == set(forms)
     assert {path.name for path in done.report.iterdir()} >= {"report.json", "report.html"}
+
+
+def test_weights_that_no_case_exercises_are_reached_and_judged_again(
+    home: Home, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    spec = home.spec(tmp_path, to=("onnx",), model="Gated")
+    work = workspace(spec, said)
+    done = steps.migrate(work)
+    asked = ["capture", "export", "judge", "judge onnx"]
+    assert said == [*asked, "reach", "capture", "judge", "judge onnx", "publish"]
+    power = done.verdict.context["power"]["onnx"]
+    assert (power["planted"], power["outputs"], power["not_exercised"]) == (4, 4, [])
+    assert any(name.startswith("sample reaching-0") for name in done.verdict.context["cases"])
+    judged = sorted(tmp_path.glob("stages/judge-*/report.json"))
+    powers = [read_report(path).context["power"]["onnx"] for path in judged]
+    assert sorted(len(found["not_exercised"]) for found in powers) == [0, 2]
 
 
 @pytest.mark.parametrize("forms", [("mindir",), GRAPHS], ids="+".join)

@@ -42,6 +42,14 @@ class Stateful(Toy):
         return super().forward(x) + self.state
 
 
+class Gated(Toy):
+    """Its second layer takes part only when the input is low as a whole."""
+
+    def forward(self, x):
+        gate = torch.relu(-4.5 - x.mean())
+        return torch.tanh(self.first(x))[:, :2] + gate * self.second(self.first(x))
+
+
 class Raises(Toy):
     """Fails when it is called."""
 

@@ -1,3 +1,5 @@
+from itertools import islice
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.inputs import Dim, InputSpec, combinations, dynamic_dims, parse_inputs
-from ascend_migrate.validators.cases import Case, fed_integers, make_cases
+from ascend_migrate.validators.cases import Case, fed_integers, make_cases, wandering_cases
 
 IDS = "ids=int64[batch=1..4,time=2..16]:5..70"
 MASK = "attention_mask=int64[batch,time]"
@@ -44,7 +46,8 @@ def declared(draw: st.DrawFn) -> tuple[InputSpec, ...]:
 @given(inputs=declared(), seed=st.integers(0, 3))
 def test_sizes_and_values_stay_in_their_ranges(inputs: tuple[InputSpec, ...], seed: int) -> None:
     dims = dynamic_dims(inputs)
-    for case in make_cases(inputs, seed=seed, count=3):
+    wandering = islice(wandering_cases(inputs, seed=seed), 3)
+    for case in (*make_cases(inputs, seed=seed, count=3), *wandering):
         for item in inputs:
             array = case.feeds[item.name]
             assert array.dtype == numpy_dtype(item.dtype)

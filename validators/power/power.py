@@ -265,7 +265,10 @@ def _tried(bench: Bench, fault: WeightFault, index: int) -> tuple[bool, bool]:
     if stale is None:
         return False, False
     run = bench.plants.spoiled(stale)
-    return False, any(bench.shows(run, place) for place in range(bench.cases))
+    reaching = next((place for place in range(bench.cases) if bench.shows(run, place)), None)
+    if reaching is None:
+        return False, False
+    return bench.shows(bench.plants.spoiled(fault), reaching), True
 
 
 def _turns(count: int, index: int) -> Iterator[int]:
