@@ -30,7 +30,8 @@ class Gated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean()
         low = torch.relu(-4.5 - mean).clamp(max=1.0)
-        return self.usual(x) + low * self.rare(x) + torch.relu(mean - 1e9) * self.never(x)
+        y: Tensor = self.usual(x) + low * self.rare(x) + torch.relu(mean - 1e9) * self.never(x)
+        return y
 
 
 RARE = ("rare.weight", "rare.bias")
