@@ -124,7 +124,10 @@ def widened_array(array: Array) -> Array:
     """Returns floats as float64, complex numbers as complex128, and everything else as it is."""
     if array.dtype.kind == "c":
         return array.astype(np.complex128)
-    return array if array.dtype.kind in "biu" else array.astype(np.float64)
+    if array.dtype.kind in "biu":
+        return array
+    with np.errstate(invalid="ignore"):  # a signalling NaN, as a flipped bit makes, becomes a NaN
+        return array.astype(np.float64)
 
 
 def said(dims: Mapping[str, int]) -> str:

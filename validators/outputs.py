@@ -240,7 +240,8 @@ def wide(array: Array) -> Wide:
     """Returns the array as float64; a complex number as two reals."""
     if array.dtype.kind == "c":
         array = np.ascontiguousarray(array).astype(np.complex128).view(np.float64)
-    return array.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a NaN
+        return array.astype(np.float64)
 
 
 def _mean_square(array: Wide) -> float:

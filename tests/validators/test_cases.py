@@ -1,3 +1,4 @@
+import warnings
 from itertools import islice
 
 import numpy as np
@@ -7,7 +8,13 @@ from hypothesis import strategies as st
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.inputs import Dim, InputSpec, combinations, dynamic_dims, parse_inputs
-from ascend_migrate.validators.cases import Case, fed_integers, make_cases, wandering_cases
+from ascend_migrate.validators.cases import (
+    Case,
+    fed_integers,
+    make_cases,
+    wandering_cases,
+    widened_array,
+)
 
 IDS = "ids=int64[batch=1..4,time=2..16]:5..70"
 MASK = "attention_mask=int64[batch,time]"
@@ -198,3 +205,10 @@ def test_what_was_fed_of_each_range_is_said() -> None:
     ((name, few, many),) = [(w[0], int(w[1]), int(w[4])) for w in (f.split() for f in fed[2:])]
     assert name == "table:"
     assert 16 < few < 64 < many == 100000
+
+
+def test_a_signalling_nan_is_widened_without_a_warning() -> None:
+    signalling = np.array([0x7F800001] * 4, np.uint32).view(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(widened_array(signalling)).all()
