@@ -18,6 +18,7 @@ from ascend_migrate.validators.tolerances import (
     NOISE_PEAK,
     NOISE_RMS,
     SHARE_UNIT,
+    UNDECIDED,
     Limit,
     allowed,
     floor_of,
@@ -290,7 +291,9 @@ def _discrete(form: Form, output: str, answers: Sequence[Answer]) -> Finding:
     note += f", first in case {where}" if where else ""
     note += f"; {undecided} that rounding decides were left out" if undecided else ""
     note += f"; the policy's rounding changes {flipped} in the original" if flipped else ""
-    outcome = Outcome.PASS if wrong <= FLIPS.value * flipped and compared else Outcome.FAIL
+    enough = compared > 0 and compared >= UNDECIDED.value * (compared + undecided)
+    note += "" if enough else ", which is too much of the output to call the rest a proof"
+    outcome = Outcome.PASS if wrong <= FLIPS.value * flipped and enough else Outcome.FAIL
     share = wrong / compared if compared else None
     limit = FLIPS.value * flipped / compared if compared else 0.0
     return Finding(CLOSE, form, output, outcome, share, limit, note)

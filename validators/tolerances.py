@@ -81,6 +81,13 @@ FLIPS = Limit(
     "3 leaves some room. Without such a policy not one decision may differ.",
 )
 
+UNDECIDED = Limit(
+    0.5,
+    "the integers of an output that the original and its float64 twin must agree on, at least",
+    "What rounding decides is not compared. Ties are few where a model decides anything; where most "
+    "of an output is left out, equality of the rest proves too little to be called a pass.",
+)
+
 GROUP_SPAN = Limit(
     8.0,
     "the typical size of an output's smallest channels in a group",
@@ -123,6 +130,7 @@ LIMITS = {
     "floor on MindSpore's CPU backend": FLOOR_MINDSPORE,
     "ceiling": LOST_DIGITS,
     "integers under a lower precision": FLIPS,
+    "integers that are decided": UNDECIDED,
     "channels of one group": GROUP_SPAN,
     "elements of one group": GROUP_LEAST,
     "floor of shares of 1": SHARE_UNIT,

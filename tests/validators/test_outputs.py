@@ -155,6 +155,7 @@ def test_an_index_that_rounding_decides_is_left_out_but_not_all_may_be() -> None
     assert outcome([Answer("c", own, exact, np.array([4, 9, 3]))]) is Outcome.PASS
     assert outcome([Answer("c", own, exact, np.array([4, 8, 3]))]) is Outcome.FAIL
     assert outcome([Answer("c", own, own + 1, own)]) is Outcome.FAIL
+    assert outcome([Answer("c", own, np.array([4, 8, 3]), own)]) is Outcome.FAIL
 
 
 def test_complex_outputs_are_compared_as_pairs() -> None:
