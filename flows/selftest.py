@@ -15,7 +15,7 @@ from ascend_migrate.pipeline.spec import MigrationSpec, with_forms
 from ascend_migrate.validators.golden import Golden, read_golden
 from ascend_migrate.validators.power.selftest import Selftest
 from ascend_migrate.validators.power.selftest import selftest as plant_all
-from ascend_migrate.validators.weights import weights_of_checkpoint
+from ascend_migrate.validators.ledger.weights import weights_of_checkpoint
 
 _LINES = 10
 """Lines of progress, however many faults there are."""

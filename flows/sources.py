@@ -271,7 +271,7 @@ def _tensors_of(path: Path, changed: int) -> dict[str, Any]:
         path: the file.
         changed: when it was last written to.
     """
-    from ascend_migrate.validators.stored_weights import onnx_weights
+    from ascend_migrate.validators.ledger.stored_weights import onnx_weights
 
     del changed
     return {item.name: item.array for item in onnx_weights(path)}

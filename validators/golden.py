@@ -29,7 +29,7 @@ from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators.cases import Array, Case, Feeds
 from ascend_migrate.validators.original import REDUCED, NoExactTwinError, Original, Outputs
-from ascend_migrate.validators.weights import Weight
+from ascend_migrate.validators.ledger.weights import Weight
 
 SCHEMA = "ascend-migrate/golden/2"
 _KEY = "ascend_migrate.golden"

@@ -28,17 +28,18 @@ from ascend_migrate.pipeline.records import (
     Outcome,
     Verdict,
 )
-from ascend_migrate.validators import buckets, calls, ledger, lowered
+from ascend_migrate.validators import buckets, calls, lowered
 from ascend_migrate.validators.cases import fed_integers
 from ascend_migrate.validators.golden import Golden, read_golden
+from ascend_migrate.validators.ledger import ledger
+from ascend_migrate.validators.ledger.stored_weights import stored_weights
+from ascend_migrate.validators.ledger.weight_bytes import Digests
+from ascend_migrate.validators.ledger.weight_causes import Tensors
+from ascend_migrate.validators.ledger.weights import Weight, weights_of_checkpoint
 from ascend_migrate.validators.original import Outputs
 from ascend_migrate.validators.outputs import CLOSE
 from ascend_migrate.validators.power import power
 from ascend_migrate.validators.runners import open_runner
-from ascend_migrate.validators.stored_weights import stored_weights
-from ascend_migrate.validators.weight_bytes import Digests
-from ascend_migrate.validators.weight_causes import Tensors
-from ascend_migrate.validators.weights import Weight, weights_of_checkpoint
 
 
 def judge(  # noqa: PLR0913 - what a verdict depends on

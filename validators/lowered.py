@@ -19,14 +19,14 @@ from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.golden import Golden
 from ascend_migrate.validators.groups import check_groups
+from ascend_migrate.validators.ledger.weight_bytes import content_digest
+from ascend_migrate.validators.ledger.weight_causes import Tensors
+from ascend_migrate.validators.ledger.weights import Weight
 from ascend_migrate.validators.outputs import Answer, compare
 from ascend_migrate.validators.runners import open_runner
 from ascend_migrate.validators.unlowered_mindir import write_unlowered as widen_mindir
 from ascend_migrate.validators.unlowered_onnx import Restore
 from ascend_migrate.validators.unlowered_onnx import write_unlowered as widen_onnx
-from ascend_migrate.validators.weight_bytes import content_digest
-from ascend_migrate.validators.weight_causes import Tensors
-from ascend_migrate.validators.weights import Weight
 
 RANGE = "precision.range"
 GRAPH = "precision.graph"

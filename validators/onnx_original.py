@@ -12,6 +12,8 @@ from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators import onnx_runner
 from ascend_migrate.validators.cases import Feeds, widened_array
+from ascend_migrate.validators.ledger.stored_weights import onnx_weights
+from ascend_migrate.validators.ledger.weights import ACCOUNTED_FROM, Weight
 from ascend_migrate.validators.onnx_float64 import widened
 from ascend_migrate.validators.onnx_lowered import MADE, rounded, unrounded_results
 from ascend_migrate.validators.original import (
@@ -23,8 +25,6 @@ from ascend_migrate.validators.original import (
     Traced,
     Visit,
 )
-from ascend_migrate.validators.stored_weights import onnx_weights
-from ascend_migrate.validators.weights import ACCOUNTED_FROM, Weight
 
 
 class OnnxOriginal(Original):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators.cases import Array, Feeds
-from ascend_migrate.validators.weights import Weight
+from ascend_migrate.validators.ledger.weights import Weight
 
 Outputs = dict[str, Array]
 """One array for each output, by the names that an exported graph gives them."""

@@ -84,8 +84,8 @@ FLIPS = Limit(
 UNDECIDED = Limit(
     0.5,
     "the integers of an output that the original and its float64 twin must agree on, at least",
-    "What rounding decides is not compared. Ties are few where a model decides anything; where most "
-    "of an output is left out, equality of the rest proves too little to be called a pass.",
+    "What rounding decides is not compared. Ties are few where a model decides anything; where "
+    "most of an output is left out, equality of the rest proves too little to be called a pass.",
 )
 
 GROUP_SPAN = Limit(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.precision import Precision
-from ascend_migrate.validators.weight_bytes import content_digest
-from ascend_migrate.validators.weights import ACCOUNTED_FROM
+from ascend_migrate.validators.ledger.weight_bytes import content_digest
+from ascend_migrate.validators.ledger.weights import ACCOUNTED_FROM
 
 if TYPE_CHECKING:
     import torch

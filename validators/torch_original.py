@@ -15,11 +15,11 @@ from ascend_migrate.pipeline.model_call import called_by_name, named_outputs
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators.cases import Array, Feeds, widened_array
+from ascend_migrate.validators.ledger.weights import Weight, weights_of_checkpoint
 from ascend_migrate.validators.original import REDUCED, Original, Outputs, Session, Traced, Visit
 from ascend_migrate.validators.torch_constants import Constants
 from ascend_migrate.validators.torch_reads import recorded_reads
 from ascend_migrate.validators.torch_settings import autocasts, reduced, settings, strict, types_of
-from ascend_migrate.validators.weights import Weight, weights_of_checkpoint
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.mindir_buckets import graphs_of, is_index
 from ascend_migrate.pipeline.mindir_format import DATA_TYPES, read_model
 from ascend_migrate.validators.cases import Array
+from ascend_migrate.validators.ledger.stored_weights import mindir_weights
 from ascend_migrate.validators.mindir_edit import GraphEditor, editors, write_model
-from ascend_migrate.validators.stored_weights import mindir_weights
 from ascend_migrate.validators.unlowered_onnx import Restore
 
 _INEXACT = frozenset({"Tanh"})

@@ -21,9 +21,9 @@ from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Outcome
 from ascend_migrate.pipeline.registry import OciRegistry
 from ascend_migrate.pipeline.spec import read_spec
-from ascend_migrate.validators import ledger
-from ascend_migrate.validators.stored_weights import stored_weights
-from ascend_migrate.validators.weights import weights_of_checkpoint
+from ascend_migrate.validators.ledger import ledger
+from ascend_migrate.validators.ledger.stored_weights import stored_weights
+from ascend_migrate.validators.ledger.weights import weights_of_checkpoint
 
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 

@@ -13,9 +13,9 @@ from ascend_migrate.pipeline.checkpoint import open_checkpoint
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
-from ascend_migrate.validators.ledger import check_equal, check_ledger
-from ascend_migrate.validators.weight_bytes import Digests, content_digest, oddities
-from ascend_migrate.validators.weights import Stored, Weight
+from ascend_migrate.validators.ledger.ledger import check_equal, check_ledger
+from ascend_migrate.validators.ledger.weight_bytes import Digests, content_digest, oddities
+from ascend_migrate.validators.ledger.weights import Stored, Weight
 
 A = np.arange(6, dtype=np.float32).reshape(2, 3)
 B = A + 10

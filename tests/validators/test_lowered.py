@@ -24,8 +24,8 @@ from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Artifact, Form, Outcome
 from ascend_migrate.validators.golden import read_golden
 from ascend_migrate.validators.judge import judge
-from ascend_migrate.validators.ledger import check_ledger
-from ascend_migrate.validators.weights import Stored, Weight
+from ascend_migrate.validators.ledger.ledger import check_ledger
+from ascend_migrate.validators.ledger.weights import Stored, Weight
 
 X = ("x=float32[batch=1..4,8]",)
 WEIGHT = "layers.0.up.weight"

@@ -31,9 +31,9 @@ from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome, Ve
 from ascend_migrate.validators.cases import make_cases
 from ascend_migrate.validators.golden import capture, read_golden
 from ascend_migrate.validators.judge import judge
-from ascend_migrate.validators.ledger import check_ledger
+from ascend_migrate.validators.ledger.ledger import check_ledger
+from ascend_migrate.validators.ledger.stored_weights import stored_weights
 from ascend_migrate.validators.onnx_original import OnnxOriginal
-from ascend_migrate.validators.stored_weights import stored_weights
 
 Weights = dict[str, np.ndarray]
 LEDGER = "weights.ledger"

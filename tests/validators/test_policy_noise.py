@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.precision import Precision
+from ascend_migrate.validators.ledger.weights import Cast
 from ascend_migrate.validators.onnx_original import OnnxOriginal
 from ascend_migrate.validators.torch_lowered import Lowering
-from ascend_migrate.validators.weights import Cast
 
 HALF = Precision("float16")
 X = np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)

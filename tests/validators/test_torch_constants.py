@@ -9,7 +9,7 @@ from tests.validators import toys
 from torch import Tensor, nn
 
 from ascend_migrate.pipeline.precision import Precision
-from ascend_migrate.validators.weight_bytes import content_digest
+from ascend_migrate.validators.ledger.weight_bytes import content_digest
 
 SIZE = 300
 

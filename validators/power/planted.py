@@ -14,9 +14,9 @@ from ascend_migrate.pipeline.onnx_signature import load_graph
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators import onnx_runner
 from ascend_migrate.validators.cases import Array, Feeds
+from ascend_migrate.validators.ledger.stored_weights import onnx_weights
 from ascend_migrate.validators.original import Outputs
 from ascend_migrate.validators.power.faults import Fault, GraphFault, WeightFault, Weights
-from ascend_migrate.validators.stored_weights import onnx_weights
 
 if TYPE_CHECKING:
     import onnx

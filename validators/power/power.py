@@ -16,17 +16,18 @@ from ascend_migrate.pipeline import mindir_buckets
 from ascend_migrate.pipeline.errors import CheckError
 from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome
-from ascend_migrate.validators import calls, ledger
+from ascend_migrate.validators import calls
 from ascend_migrate.validators.cases import Array, Feeds
 from ascend_migrate.validators.golden import Golden
+from ascend_migrate.validators.ledger import ledger
+from ascend_migrate.validators.ledger.stored_weights import stored_weights
+from ascend_migrate.validators.ledger.weights import Stored, Weight
 from ascend_migrate.validators.original import Outputs
 from ascend_migrate.validators.outputs import limits, wide
 from ascend_migrate.validators.power.faults import Fault, WeightFault
 from ascend_migrate.validators.power.faults_weights import KINDS, STALE, WILD, weight_fault
 from ascend_migrate.validators.power.planted import FLOATS, Plantation, Run
-from ascend_migrate.validators.stored_weights import stored_weights
 from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS
-from ascend_migrate.validators.weights import Stored, Weight
 
 MOST_FAULTS = 48
 """Faults planted for a verdict: with a run for each, about what judging itself takes, which asks

@@ -16,12 +16,12 @@ from ascend_migrate.pipeline.dtypes import BY_NAME
 from ascend_migrate.pipeline.errors import CheckError
 from ascend_migrate.validators.cases import Array, Feeds, widened_array
 from ascend_migrate.validators.golden import Recorded
+from ascend_migrate.validators.ledger.stored_weights import onnx_weights
 from ascend_migrate.validators.onnx_float64 import widened
 from ascend_migrate.validators.onnx_original import float64_session
 from ascend_migrate.validators.original import NoExactTwinError, Outputs, Session
 from ascend_migrate.validators.outputs import wide
 from ascend_migrate.validators.power.faults import Fault, WeightFault
-from ascend_migrate.validators.stored_weights import onnx_weights
 
 if TYPE_CHECKING:
     import onnx

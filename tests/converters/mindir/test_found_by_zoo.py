@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ascend_migrate.converters import onnx_to_mindir
 from ascend_migrate.pipeline.records import Artifact
+from ascend_migrate.validators.ledger.stored_weights import stored_weights
 from ascend_migrate.validators.mindspore_process import MindSporeProcess
 from ascend_migrate.validators.mindspore_runner import MindSporeRunner
-from ascend_migrate.validators.stored_weights import stored_weights
 
 
 class Buckets(nn.Module):

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ascend_migrate.validators.weight_bytes import Digests, is_mask, oddities
-from ascend_migrate.validators.weights import Content, Stored, Weight
+from ascend_migrate.validators.ledger.weight_bytes import Digests, is_mask, oddities
+from ascend_migrate.validators.ledger.weights import Content, Stored, Weight
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ import numpy as np
 
 from ascend_migrate.pipeline.records import Finding, Form
 from ascend_migrate.validators.cases import Array
-from ascend_migrate.validators.ledger_books import Books, check_finite
-from ascend_migrate.validators.ledger_shelf import Held, Shelf
-from ascend_migrate.validators.weight_bytes import Digests, integers_digest
-from ascend_migrate.validators.weight_causes import Tensors, altered, cause_of, turned
-from ascend_migrate.validators.weight_rules import Derivation, Open
-from ascend_migrate.validators.weights import ACCOUNTED_FROM, Stored, Weight, floating
+from ascend_migrate.validators.ledger.books import Books, check_finite
+from ascend_migrate.validators.ledger.shelf import Held, Shelf
+from ascend_migrate.validators.ledger.weight_bytes import Digests, integers_digest
+from ascend_migrate.validators.ledger.weight_causes import Tensors, altered, cause_of, turned
+from ascend_migrate.validators.ledger.weight_rules import Derivation, Open
+from ascend_migrate.validators.ledger.weights import ACCOUNTED_FROM, Stored, Weight, floating
 
 CHECK = "weights.ledger"
 EQUAL = "weights.equal"

@@ -11,8 +11,8 @@ import numpy as np
 
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 from ascend_migrate.validators.cases import Array
-from ascend_migrate.validators.weight_bytes import oddities
-from ascend_migrate.validators.weights import floating
+from ascend_migrate.validators.ledger.weight_bytes import oddities
+from ascend_migrate.validators.ledger.weights import floating
 
 Tensors = Callable[[str], Array]
 """Reads a tensor of the source by its name."""

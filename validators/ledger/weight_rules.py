@@ -15,9 +15,9 @@ import numpy as np
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.validators.cases import Array
+from ascend_migrate.validators.ledger.weight_causes import Tensors, same_bits, turned
+from ascend_migrate.validators.ledger.weights import Weight
 from ascend_migrate.validators.tolerances import FOLDED
-from ascend_migrate.validators.weight_causes import Tensors, same_bits, turned
-from ascend_migrate.validators.weights import Weight
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from ascend_migrate.pipeline.dtypes import BY_ONNX, numpy_dtype
 from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.records import Artifact, Form
 from ascend_migrate.validators.cases import Array
-from ascend_migrate.validators.weights import Stored
+from ascend_migrate.validators.ledger.weights import Stored
 
 if TYPE_CHECKING:
     import onnx

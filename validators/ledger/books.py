@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
-from ascend_migrate.validators.ledger_shelf import Shelf
-from ascend_migrate.validators.weight_rules import Derivation
-from ascend_migrate.validators.weights import Cast, Weight
+from ascend_migrate.validators.ledger.shelf import Shelf
+from ascend_migrate.validators.ledger.weight_rules import Derivation
+from ascend_migrate.validators.ledger.weights import Cast, Weight
 
 FINITE = "weights.finite"
 

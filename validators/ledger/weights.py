@@ -11,7 +11,7 @@ from ascend_migrate.pipeline.checkpoint import Checkpoint
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators.cases import Array
-from ascend_migrate.validators.weight_bytes import Oddities, integers_digest, is_mask, octets
+from ascend_migrate.validators.ledger.weight_bytes import Oddities, integers_digest, is_mask, octets
 
 Content = tuple[str, str]
 """Element type and digest: two tensors with the same content hold the same numbers, in order."""
