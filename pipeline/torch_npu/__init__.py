@@ -1,0 +1,1 @@
+"""What is known of torch_npu, as data, and the manifest that a conversion makes of it."""
