@@ -46,6 +46,9 @@ def _state_attributes(node: ir.Node) -> None:
     shape = node.inputs[0].shape
     if node.op_type == "Transpose" and "perm" not in node.attributes and shape is not None:
         node.attributes["perm"] = ir.AttrInt64s("perm", list(reversed(range(len(shape)))))
+    if node.op_type == "MeanVarianceNormalization":
+        # Its default; onnx.checker refuses the function that it stands for without it.
+        node.attributes.setdefault("axes", ir.AttrInt64s("axes", [0, 2, 3]))
     if node.op_type in ("Conv", "ConvTranspose") and "kernel_shape" not in node.attributes:
         weight = node.inputs[1]
         if weight is not None and weight.shape is not None:

@@ -1,5 +1,6 @@
 """The command that judges a graph by what is known of CANN, without CANN."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ from ascend_migrate.pipeline.errors import ExitCode
 from ascend_migrate.pipeline.printable import plain
 
 if TYPE_CHECKING:
-    from ascend_migrate.pipeline.cann.generations import Generation
     from ascend_migrate.validators.preflight.preflight import Warned
 
 _SHOWN = 3
@@ -49,15 +49,17 @@ def preflight(model: Path, soc: str, cann: str, after_surgery: bool, json_: bool
         "findings": [item.to_json() for item in found],
         "verified_on_device": False,
     }
-    shared.print_result(document, _text(model, soc, generation, found), json_=json_)
+    where = f"{model.name}{', after surgery' if after_surgery else ''}, on {soc}"
+    text = _text(f"{where}, CANN {cann} (rules of {generation.name}):", found)
+    shared.print_result(document, text, json_=json_)
     return ExitCode.REFUSED if any(item.effect in BLOCKING for item in found) else ExitCode.OK
 
 
-def _text(model: Path, soc: str, generation: "Generation", found: Sequence["Warned"]) -> str:
+def _text(head: str, found: Sequence["Warned"]) -> str:
     by_rule: dict[tuple[str, str], list[Warned]] = {}
     for item in found:
         by_rule.setdefault((item.rule, item.op_type), []).append(item)
-    lines = [f"{model.name} on {soc}, by the rules for CANN {generation.name}:"]
+    lines = [plain(head)]
     for items in by_rule.values():
         first = items[0]
         names = ", ".join(plain(item.place) for item in items[:_SHOWN])
@@ -65,7 +67,7 @@ def _text(model: Path, soc: str, generation: "Generation", found: Sequence["Warn
         lines.append(f"{first.effect}: {first.op_type} {names}{more}".replace(":  ", ": "))
         lines.append(f"    {plain(first.says)} ({first.certainty}: {first.source})")
         lines.append(f"    to do: {first.remedy}")
-    if not found:
-        lines.append("nothing found")
+    counted = Counter(item.effect for item in found)
+    lines.append(", ".join(f"{n} {effect}" for effect, n in counted.items()) or "nothing found")
     lines.append("Not verified on device: these are rules that were read, not a compilation.")
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from ascend_migrate.validators.preflight.preflight import Warned, preflight
 def preflight_after(model: Path, generation: Generation, chip: str) -> tuple[Warned, ...]:
     """Makes the onnx-cann form of a graph in a folder of its own, and asks the rules of that.
 
+    It is written at opset 17, or at the newest one that the generation documents if that is older.
+
     Args:
         model: an ONNX file.
         generation: of CANN.
@@ -26,11 +28,12 @@ def preflight_after(model: Path, generation: Generation, chip: str) -> tuple[War
     from ascend_migrate.converters import onnx_to_onnx, onnx_to_onnx_cann
 
     generation.family(chip)
+    opset = min(onnx_to_onnx_cann.NEWEST, generation.opsets[1])
     with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
         plain, cann = Path(scratch, "onnx"), Path(scratch, "cann")
         plain.mkdir()
         try:
-            exported = onnx_to_onnx.convert(model, plain, runnable=False, parent="")
+            exported = onnx_to_onnx.convert(model, plain, opset=opset, runnable=False, parent="")
             made = onnx_to_onnx_cann.convert(exported.path, cann, parent="")
         except UnsupportedOperatorError as error:
             return tuple(map(_refused, error.nodes))

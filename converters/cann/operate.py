@@ -37,6 +37,9 @@ def operate(model: ir.Model) -> int:
     refused.pop("", None)
     if refused:
         raise UnsupportedOperatorError("what CANN's parser reads", list(refused.values()))
+    # The parser looks for external data of the outermost graph only.
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    passes.LiftSubgraphInitializersToMainGraphPass()(model)
     return total
 
 

@@ -15,7 +15,7 @@ It raises `NoExactRuleError` where the rule concerns the node and nothing means 
 """
 
 _SUBJECTS = (
-    *("attributes", "control", "decompositions", "padding", "pooling", "quantised"),
+    *("attributes", "control", "decompositions", "integers", "padding", "pooling", "quantised"),
     *("recurrent", "refusals", "resize", "spectrum"),
 )
 _BY_OPERATOR: dict[str, list[Rewrite]] = {}

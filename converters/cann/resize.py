@@ -4,7 +4,13 @@ import numpy as np
 import onnx_ir as ir
 
 from ascend_migrate.converters.cann.registry import surgery
-from ascend_migrate.converters.onnx_building import NoExactRuleError, given, rank_of
+from ascend_migrate.converters.onnx_building import (
+    Array,
+    Builder,
+    NoExactRuleError,
+    given,
+    rank_of,
+)
 from ascend_migrate.converters.onnx_resize import (
     CROP,
     attributes_of,
@@ -20,7 +26,51 @@ _OWN = "round_prefer_ceil"
 """The rounding that CANN computes whatever is asked for."""
 
 
+@surgery("resize-inputs", "Resize")
+def resize_inputs(node: ir.Node) -> bool:
+    """Refused: what it is resized by, or to, must be given."""
+    if given(node, 2) is None and given(node, 3) is None:
+        raise NoExactRuleError("it has neither scales nor sizes; give one of them")
+    return False
+
+
+@surgery("resize-constant", "Resize")
+def resize_constant(node: ir.Node) -> bool:
+    """Factors for sizes that are computed only where nothing is resampled; others are refused."""
+    for index, what in ((2, "scales"), (3, "sizes")):
+        value = given(node, index)
+        if value is None or ir.convenience.get_const_tensor(value) is not None:
+            continue
+        factors = _factors(node) if what == "sizes" else None
+        if factors is None:
+            raise NoExactRuleError(f"its {what} are computed at run time; fix the sizes")
+        node.replace_input_with(2, Builder(node).constant(factors))
+        node.resize_inputs(3)
+        return True
+    return False
+
+
+def _factors(node: ir.Node) -> Array | None:
+    """Returns by what each dimension grows, where ONNX infers the sizes; None where it does not.
+
+    onnxruntime divides the sizes in float32, and takes the floor of size times factor.
+    """
+    before, after = (value.shape for value in (node.inputs[0], node.outputs[0]) if value)
+    if before is None or after is None or CROP in str(attributes_of(node)):
+        return None
+    factors = np.ones(len(before), dtype=np.float32)
+    for axis, (size, target) in enumerate(zip(before, after, strict=True)):
+        if isinstance(size, int) and isinstance(target, int):
+            factors[axis] = np.float32(target) / np.float32(size)
+            if np.floor(np.float32(size) * factors[axis]) != target:
+                return None
+        elif size != target or (isinstance(size, ir.SymbolicDim) and size.value is None):
+            return None
+    return factors
+
+
 @surgery("resize-nearest-mode", "Resize")
+@surgery("resize-nearest-rank", "Resize")
 def resize_nearest(node: ir.Node) -> bool:
     """Another grid of which CANN's rounding takes the same elements, or else a Gather of them."""
     wanted = attributes_of(node)
@@ -103,13 +153,3 @@ def _volume(node: ir.Node) -> bool:
     else:
         resize_by_weights(node)
     return True
-
-
-@surgery("resize-constant", "Resize")
-def resize_constant(node: ir.Node) -> bool:
-    """Refused: what it is resized by, or to, must be known."""
-    for index, what in ((2, "scales"), (3, "sizes")):
-        value = given(node, index)
-        if value is not None and ir.convenience.get_const_tensor(value) is None:
-            raise NoExactRuleError(f"its {what} are computed at run time; fix the sizes")
-    return False

@@ -118,6 +118,9 @@ class Generation:
         """
         if chip in self.confused:
             raise SpecError(f"chip {chip}", [self.confused[chip]])
+        meant = next((name for name in self.chips if name.lower() == chip.lower()), None)
+        if chip not in self.chips and meant is not None:
+            raise SpecError(f"chip {chip}", [f"is not known; it is written {meant}"])
         if chip not in self.chips:
             raise SpecError(f"chip {chip}", [f"is not known; there are {', '.join(self.chips)}"])
         return self.chips[chip]

@@ -16,7 +16,8 @@ class Case:
     """A model that trips a rule.
 
     ``close`` is the greatest difference, relative to the largest number of the answer, that
-    rounding in another order may make; 0 asks for equal bits. ``sizes`` are of dynamic dimensions.
+    rounding in another order may make; 0 asks for equal bits. ``sizes`` are of dynamic dimensions;
+    ``fed`` are inputs that cannot be any numbers.
     """
 
     rule: str
@@ -24,6 +25,7 @@ class Case:
     model: onnx.ModelProto
     close: float = 0.0
     sizes: dict[str, int] = field(default_factory=dict)
+    fed: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.name}"

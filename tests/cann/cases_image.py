@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from tests.cann.case import F32, ROUNDING, U8, Case, floats, ints, weights
-from tests.cann.graphs import one
+from onnx import TensorProto, helper, numpy_helper
+from tests.cann.case import F32, I32, ROUNDING, U8, Case, floats, ints, weights
+from tests.cann.graphs import model_of, one
 
 
 def resize(
@@ -20,6 +21,7 @@ def resize(
 def resize_cases() -> list[Case]:
     image, line, volume = [1, 2, 5, 7], [1, 2, 5], [1, 2, 3, 4, 5]
     near, cubic, aa = "resize-nearest-mode", "resize-cubic", "resize-exclude-outside"
+    own = "round_prefer_ceil"
     torch_like = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     cases = [
         Case(near, "torch, doubled", resize(image, [1, 1, 2, 2], **torch_like)),
@@ -34,6 +36,8 @@ def resize_cases() -> list[Case]:
         Case(near, "torch, halved", resize([1, 2, 6, 8], [1, 1, 0.5, 0.5], **torch_like)),
         Case(near, "a line", resize(line, [1, 1, 2], **torch_like)),
         Case(near, "a volume", resize(volume, [1, 1, 2, 2, 2], **torch_like)),
+        Case("resize-nearest-rank", "a line", resize(line, [1, 1, 2], nearest_mode=own)),
+        Case("resize-nearest-rank", "a volume", resize(volume, [1, 1, 2, 3, 2], nearest_mode=own)),
         Case("resize-extrapolation", "crop", _crop("linear", -3.0), ROUNDING),
         Case("resize-extrapolation", "crop, nearest", _crop("nearest", 2.0)),
         Case(
@@ -55,6 +59,10 @@ def resize_cases() -> list[Case]:
             ROUNDING,
         ),
     ]
+    cases += [
+        Case("resize-constant", f"{mode}, any batch", computed_sizes(mode, (9, 4)), close, {"n": 3})
+        for mode, close in (("nearest", 0.0), ("linear", ROUNDING), ("cubic", ROUNDING))
+    ]
     grids = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
     roundings = ("round_prefer_floor", "floor", "ceil")
     cases += [
@@ -69,6 +77,27 @@ def resize_cases() -> list[Case]:
         for rounding in roundings
     ]
     return cases
+
+
+def computed_sizes(mode: str, target: tuple[int, int]) -> onnx.ModelProto:
+    """A batch of any size resized as torch exports it: its own first sizes, and two numbers."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Slice", ["shape", "from", "to"], ["first"]),
+        helper.make_node("Concat", ["first", "last"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], "the_node", mode=mode),
+    ]
+    constants = {"from": ints(0), "to": ints(2), "last": ints(*target)}
+    model = model_of(
+        nodes,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 6, 9])],
+        ["y"],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    # As torch does, which knows what it resizes; ONNX's own inference loses the name.
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2, *target])
+    model.graph.output[0].CopyFrom(made)
+    return model
 
 
 def _crop(mode: str, value: float) -> onnx.ModelProto:
@@ -176,5 +205,29 @@ def pool_cases() -> list[Case]:
             one(
                 "Pad", {"x": image, "pads": ints(0, 0, 1, -2, 0, 0, 2, 1), "v": np.array(1.5, F32)}
             ),
+        ),
+        Case(
+            "pad-value",
+            "any sizes",
+            one(
+                "Pad",
+                {
+                    "x": ["n", 2, "h"],
+                    "pads": ints(1, 0, 2, 0, 0, -1),
+                    "v": np.array(-np.inf, F32),
+                },
+            ),
+            0,
+            {"n": 2, "h": 5},
+        ),
+        Case(
+            "pad-value",
+            "any pads",
+            one(
+                "Pad",
+                {"x": [2, 3], "pads": [4], "v": np.array(7, I32)},
+                kinds={"x": TensorProto.INT32, "pads": TensorProto.INT64},
+            ),
+            fed={"pads": ints(1, 0, 0, 2)},
         ),
     ]

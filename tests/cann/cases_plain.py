@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from tests.cann.case import BOOL, F32, I8, I32, ROUNDING, U8, Case, floats, ints
+from tests.cann.case import BOOL, F32, I8, I32, I64, ROUNDING, U8, Case, floats, ints
 from tests.cann.graphs import model_of, one
 
 
@@ -81,6 +81,24 @@ def plain_cases() -> list[Case]:
             one("NegativeLogLikelihoodLoss", {"x": [3, 5], "t": np.array([1, 0, 4])}),
             ROUNDING,
         ),
+    ]
+
+
+def integer_cases() -> list[Case]:
+    """Whole numbers of 64 bits, for which some chip has no kernel."""
+    long: dict[str, Any] = {"a": TensorProto.INT64}
+    far = np.array([0, 1, -1, 2**62 + 1, -(2**62) - 1, 5, -7, 2**33], I64)
+    divisor = np.array([3, -3, 7, -(2**40) - 1], I64)
+
+    def case(name: str, model: onnx.ModelProto, **more: Any) -> Case:
+        return Case("no-kernel", name, model, **more)
+
+    return [
+        case("Sign", one("Sign", {"a": [8]}, kinds=long), fed={"a": far}),
+        case("Abs", one("Abs", {"a": [8]}, kinds=long), fed={"a": far}),
+        case("Mod", one("Mod", {"a": [200, 4], "d": divisor}, kinds=long)),
+        case("Mod, far", one("Mod", {"a": [8], "d": ints(-1000003)}, kinds=long), fed={"a": far}),
+        case("Mod of C", one("Mod", {"a": [200, 4], "d": divisor}, kinds=long, fmod=1)),
     ]
 
 

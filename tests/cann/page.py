@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 _RELEASE = onnx.__version__.rpartition(".")[0]
 _MEANINGS = {
-    "same": "onnxruntime computes the same before and after",
+    "same": "the same is computed before and after",
     "refused": "a node is named that cannot be said exactly, or that opset 17 does not have",
-    "unjudged": "written, but onnxruntime has no kernel to ask, or it draws random numbers",
+    "unjudged": "written, but nothing computes it",
     "wrong": "other numbers",
     "broken": "a defect of the converter",
 }
@@ -30,7 +30,12 @@ It is made when it is asked for: `--to onnx-cann`, or `to = ["onnx-cann"]`.
 
 What cannot be said exactly is refused, all such nodes in one message. What only the vendor's pages
 advise against (a kernel above 255, a picture wider than 4096) is left as it is, for `preflight`
-knows the chip and the version of CANN, and the graph does not.
+knows the chip and the version of CANN, and the graph does not. What whole architectures come to is
+in [preflight-zoo.md](preflight-zoo.md).
+
+Every operator that CANN registers and every rule has a small model of its own: what the preflight
+says of it, what becomes of it, and the same numbers before and after (tests/cann/test_operators.py,
+test_rewrites.py); a rule without one fails tests/cann/test_complete.py.
 
 Nothing here has met the real ATC: the rules are those of `pipeline/cann/`, read from the parser's
 sources and from the vendor's pages.
@@ -66,7 +71,9 @@ def _counts(results: "Mapping[str, Row]") -> Iterator[str]:
 
 Made by `make cann` from the {len(results)} tests that ship inside onnx {_RELEASE}: brought to opset
 17, rewritten, checked, run before and after. An input that is a parameter (axes, a shape, k) is
-made a constant where the model is refused without that.
+made a constant where the model is refused without that. onnxruntime computes both; where it has no
+kernel (bfloat16, some integers), ONNX's own reference evaluator does. Generators of random numbers
+are given one seed in both graphs.
 
 | outcome | tests | meaning |
 | --- | --- | --- |"""
@@ -82,8 +89,10 @@ def _told(results: "Mapping[str, Row]") -> Iterator[str]:
     yield """\
 ## What is left to the preflight
 
-Rules that strike a model after surgery, for a chip of the family Ascend910B. Remainders of floats
-(`mod-fmod`) are taken of magnitudes, on which both definitions agree, whatever is read.
+Rules that strike a model after surgery, for a chip of the family Ascend910B. They are read twice,
+by the preflight and by tests/cann/reread.py, which shares no code with it; where the two differ,
+the test counts as broken. A float's remainder is taken of magnitudes, on which both definitions
+agree, so that `mod-fmod` does not strike it.
 
 | rule | tests |
 | --- | --- |"""

@@ -76,6 +76,7 @@ GRU = Node("GRU", [floats(3, 2, 4), floats(1, 15, 4), floats(1, 15, 5)], {"hidde
 LSTM = Node("LSTM", [floats(3, 2, 4), floats(1, 20, 4), floats(1, 20, 5)], {"hidden_size": 5})
 SCALES = np.array([1, 1, 2, 2], np.float32)
 RESIZE = Node("Resize", [floats(1, 2, 4, 4), None, SCALES], {"mode": "linear"})
+RESIZE_TO = replace(RESIZE, inputs=[floats(1, 2, 4, 4), None, None, ints(1, 2, 8, 6)])
 RESIZE_5D = Node(
     "Resize",
     [floats(1, 2, 4, 4, 4), None, np.array([1, 1, 2, 2, 2], np.float32)],
@@ -113,6 +114,11 @@ TRIPS: dict[str, tuple[Node, Node]] = {
         RESIZE.but(mode="nearest", nearest_mode="floor"),
         RESIZE.but(mode="nearest", nearest_mode="round_prefer_ceil"),
     ),
+    "resize-nearest-rank": (
+        RESIZE_5D.but(mode="nearest", nearest_mode="round_prefer_ceil"),
+        RESIZE.but(mode="nearest", nearest_mode="round_prefer_ceil"),
+    ),
+    "resize-opset": (replace(RESIZE, opset=13), RESIZE),
     "resize-cubic-coefficient": (
         RESIZE.but(mode="cubic", cubic_coeff_a=-0.5),
         RESIZE.but(mode="cubic"),
@@ -131,8 +137,8 @@ TRIPS: dict[str, tuple[Node, Node]] = {
         replace(RESIZE, opset=18),
     ),
     "resize-aspect-ratio": (
-        replace(RESIZE.but(keep_aspect_ratio_policy="not_larger"), opset=18),
-        replace(RESIZE.but(keep_aspect_ratio_policy="stretch"), opset=18),
+        replace(RESIZE_TO.but(keep_aspect_ratio_policy="not_larger"), opset=18),
+        replace(RESIZE_TO.but(keep_aspect_ratio_policy="stretch"), opset=18),
     ),
     "resize-inputs": (replace(RESIZE, inputs=RESIZE.inputs[:2]), RESIZE),
     "resize-constant": (RESIZE.fed(2, floats(4)), RESIZE),
@@ -161,6 +167,11 @@ TRIPS: dict[str, tuple[Node, Node]] = {
         Node("Dropout", [floats(3)], {"seed": 1}),
     ),
     "batchnorm-training": (replace(NORM.but(training_mode=1), outputs=3), NORM),
+    "batchnorm-spatial": (
+        replace(NORM.but(training_mode=None, spatial=0), opset=8),
+        replace(NORM.but(training_mode=None), opset=8),
+    ),
+    "averagepool-count-pad": (AVERAGE.but(count_include_pad=1), AVERAGE),
     "averagepool-same-lower": (
         AVERAGE.but(auto_pad="SAME_LOWER"),
         AVERAGE.but(auto_pad="SAME_UPPER"),
@@ -246,12 +257,16 @@ TRIPS: dict[str, tuple[Node, Node]] = {
     ),
     "maxpool-ceil-mode": (MAXPOOL.but(ceil_mode=1, auto_pad="VALID"), MAXPOOL.but(ceil_mode=1)),
     "pad-mode": (replace(PAD.but(mode="wrap"), opset=19), PAD.but(mode="edge")),
+    "pad-count": (PAD.fed(1, ints(0, 0, 1)), PAD),
+    "pad-opset": (replace(PAD, opset=12), PAD),
     "pad-value": (PAD.fed(2, np.array(1, np.float32)), PAD),
     "gridsample-rank": (
         replace(GRID, inputs=[floats(1, 2, 4, 4, 4), floats(1, 3, 3, 3, 3)], opset=20),
         GRID,
     ),
     "gridsample-bicubic": (GRID.but(mode="bicubic"), GRID.but(mode="nearest")),
+    "gridsample-opset": (GRID, replace(GRID, opset=16)),
+    "nms-float16": (NMS, CONV),
     "nms-padding": (NMS, CONV),
     "nms-limits": (NMS.fed(3, floats(1)), NMS),
     "nms-count": (NMS.fed(2, ints(701)), NMS.fed(2, ints(700))),
@@ -259,12 +274,26 @@ TRIPS: dict[str, tuple[Node, Node]] = {
         Node("Cast", [floats(3)], {"to": INT64}),
         Node("Cast", [floats(3)], {"to": TensorProto.INT32}),
     ),
+    "cast-int8": (
+        Node("Cast", [(TensorProto.INT32, [3])], {"to": TensorProto.INT8}),
+        Node("Cast", [floats(3)], {"to": TensorProto.INT8}),
+    ),
+    "cast-int16": (
+        Node("Cast", [(TensorProto.FLOAT16, [3])], {"to": TensorProto.INT16}),
+        Node("Cast", [floats(3)], {"to": TensorProto.INT16}),
+    ),
     "matmul-rank": (
         Node("MatMul", [floats(*[1] * 5, 2, 3), floats(3, 2)]),
         Node("MatMul", [floats(*[1] * 4, 2, 3), floats(3, 2)]),
     ),
     "batchnorm-rank": (NORM.fed(0, floats(1, 3, 4)), NORM),
     "fp32-baseline": (CONV, CONV.fed(0, (TensorProto.FLOAT16, [1, 3, 8, 8]))),
+    "fp32-baseline-gemm": (
+        Node("Gemm", [floats(2, 3), floats(3, 2), floats(2)], opset=10),
+        Node("Gemm", [floats(2, 3), floats(3, 2), floats(2)]),
+    ),
+    "conv3d-float16": (CONV_3D, CONV),
+    "convtranspose-dilations": (TRANSPOSED.but(dilations=[2, 2]), TRANSPOSED),
     "convtranspose-float16": (TRANSPOSED, TRANSPOSED.fed(0, (TensorProto.FLOAT16, [1, 3, 8, 8]))),
     "matmul-float16": (
         Node("MatMul", [floats(2, 3), floats(3, 2)]),
@@ -275,11 +304,13 @@ TRIPS: dict[str, tuple[Node, Node]] = {
         Node("LayerNormalization", [(TensorProto.FLOAT16, [2, 3]), (TensorProto.FLOAT16, [3])]),
     ),
     "lstm-float16": (LSTM, LSTM.fed(0, (TensorProto.FLOAT16, [3, 2, 4]))),
+    "lstm-opset": (LSTM, replace(LSTM, opset=16)),
     "gru-float16": (GRU, GRU.fed(0, (TensorProto.FLOAT16, [3, 2, 4]))),
     "unregistered": (Node("QuantizeLinear", [floats(3), one(1)]), CONV),
     "unregistered-yet": (Node("CastLike", [floats(3), (INT64, [3])]), CONV),
     "custom-domain": (Node("Fused", [floats(3)], domain="com.example"), CONV),
-    "opset-outside": (replace(CONV, opset=20), CONV),
+    "opset-above": (replace(CONV, opset=20), CONV),
+    "opset-below": (replace(CONV, opset=10), CONV),
     "no-input": (Node("Identity", [one(1)]), CONV),
     "empty-dimension": (Node("Abs", [floats(0, 3)]), Node("Abs", [floats(1, 3)])),
     "input-type": (Node("Abs", [(TensorProto.INT16, [3])]), Node("Abs", [floats(3)])),

@@ -25,6 +25,9 @@ _FLOAT16 = ("convtranspose", "matmul", "layernormalization", "lstm", "gru")
 FAMILIES = {
     **{f"{op_type}-float16": "Ascend310P" for op_type in _FLOAT16},
     "fp32-baseline": "Ascend310P",
+    "fp32-baseline-gemm": "Ascend310P",
+    "conv3d-float16": "Ascend310P",
+    "nms-float16": "Ascend910",
     "bfloat16": "Ascend310P",
     "dynamic-shape-310": "Ascend310",
 }

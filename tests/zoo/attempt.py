@@ -19,9 +19,9 @@ from ascend_migrate.pipeline.spec import make_spec
 PASS, FAIL, REFUSED = "PASS", "FAIL", "REFUSED"
 FORMS = ("onnx", "mindir")
 
-_MODELS = Path(__file__).resolve().parent / "models"
+MODELS = Path(__file__).resolve().parent / "models"
 
-_CASES = 2
+CASES = 2
 """Random cases. The structured ones before them, which the product adds, are six or more at three
 sizes or more; MindSpore compiles a graph anew for each size, which is most of the time here."""
 
@@ -58,7 +58,7 @@ def attempt(name: str, entry: Entry, folder: Path) -> Result:
         folder: an empty one, for the checkpoint and the registry.
     """
     began = time.monotonic()
-    model = fill(build_model(entry.code, (), entry.kwargs, _MODELS))
+    model = fill(build_model(entry.code, (), entry.kwargs, MODELS))
     torch.save(model.state_dict(), folder / "model.pt")
     request = {
         "name": name,
@@ -67,7 +67,7 @@ def attempt(name: str, entry: Entry, folder: Path) -> Result:
         "registry": str(folder / "registry"),
         "source": {"path": str(folder / "model.pt")},
         "model": {"callable": entry.code, "kwargs": entry.kwargs},
-        "validation": {"cases": _CASES},
+        "validation": {"cases": CASES},
     }
     outcome, note, cases = _migrated(request)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -78,7 +78,7 @@ def attempt(name: str, entry: Entry, folder: Path) -> Result:
 
 
 def _migrated(request: dict[str, Any]) -> tuple[str, str, int]:
-    spec = make_spec(request, subject=request["name"], base=_MODELS)
+    spec = make_spec(request, subject=request["name"], base=MODELS)
     try:
         done = migrate(open_workspace(spec, lambda _line: None))
     except MigrationError as error:

@@ -156,6 +156,11 @@ def _nonzero(value: Any, wanted: Any) -> bool:
     return tensor is not None and bool((tensor.numpy() != 0).any()) == wanted
 
 
+def _odd_count(value: Any, wanted: Any) -> bool:
+    tensor = _known(value) if value is not None else None
+    return tensor is not None and (tensor.numpy().size % 2 == 1) == bool(wanted)
+
+
 _INPUT: dict[str, Test] = {
     "given": lambda value, wanted: (value is not None) == wanted,
     "constant": _constant,
@@ -167,6 +172,7 @@ _INPUT: dict[str, Test] = {
     "width_above": _width_above,
     "value_above": _value_above,
     "nonzero": _nonzero,
+    "odd_count": _odd_count,
 }
 """What may be asked of an input."""
 

@@ -87,28 +87,40 @@ def _no_output(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
         yield Place("graph")
 
 
+def _tensors(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yields the weights of a graph by name: initializers, and what Constant nodes hold."""
+    for tensor in graph.initializer:
+        yield tensor.name, tensor
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield node.name or node.output[0], attribute.t
+
+
 @check("external-key")
 def _external_key(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
-    for tensor in given.proto.graph.initializer:
+    for place, tensor in _tensors(given.proto.graph):
         keys = sorted({entry.key for entry in tensor.external_data} - _EXTERNAL_KEYS)
         if keys:
-            yield Place(tensor.name, said=", ".join(keys))
+            yield Place(place, said=", ".join(keys))
 
 
 @check("nested-external")
 def _nested_external(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
     for graph in inner_graphs(given.proto.graph.node):
-        for tensor in graph.initializer:
+        for place, tensor in _tensors(graph):
             if tensor.external_data:
-                yield Place(tensor.name)
+                yield Place(place)
 
 
 @check("tensor-type")
 def _tensor_type(rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
-    for tensor in given.proto.graph.initializer:
-        name = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
-        if name in rule["types"]:
-            yield Place(tensor.name, said=name)
+    graph = given.proto.graph
+    for part in (graph, *inner_graphs(graph.node)):
+        for place, tensor in _tensors(part):
+            name = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+            if name in rule["types"]:
+                yield Place(place, said=name)
 
 
 @check("two-versions")
@@ -148,11 +160,21 @@ def _weights_above(rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
         yield Place("graph", said=f"{total} bytes of weights")
 
 
-@check("opset-outside")
-def _opset_outside(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
+@check("opset-above")
+def _opset_above(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
+    if given.opset > given.generation.opsets[1]:
+        yield _of_opsets(given)
+
+
+@check("opset-below")
+def _opset_below(_rule: Mapping[str, Any], given: Subject) -> Iterator[Place]:
+    if given.opset < given.generation.opsets[0]:
+        yield _of_opsets(given)
+
+
+def _of_opsets(given: Subject) -> Place:
     low, high = given.generation.opsets
-    if not low <= given.opset <= high:
-        yield Place("graph", said=f"opset {given.opset}, documented are {low} to {high}")
+    return Place("graph", said=f"opset {given.opset}, documented are {low} to {high}")
 
 
 @check("unregistered")

@@ -1,0 +1,59 @@
+"""Asks the preflight of the architectures of the zoo and publishes it: ``make zoo-preflight``.
+
+The results stand in preflight.json, from which docs/preflight-zoo.md is made.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.workers import each
+from tests.zoo.preflight import CHIPS, Found, Result, attempt
+from tests.zoo.preflight_page import outcome, page
+from tests.zoo.table import ARCHITECTURES
+
+RESULTS = Path(__file__).with_name("preflight.json")
+PAGE = Path(__file__).resolve().parents[2] / "docs/preflight-zoo.md"
+
+
+def main() -> None:
+    """Takes all architectures, or those that are named, which then replace their old results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="architectures; all of them by default")
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    results = dict(published()) if asked.names else {}
+    for name, result in each(attempt, asked.names or list(ARCHITECTURES), asked.workers):
+        said = ", ".join(outcome(result, chip) for chip in CHIPS)
+        sys.stdout.write(f"{result.seconds:6.1f} s  {name}: {said} {result.error}\n")
+        sys.stdout.flush()
+        results[name] = result
+        publish({name: results[name] for name in ARCHITECTURES if name in results})
+
+
+def publish(results: Mapping[str, Result]) -> None:
+    """Writes the results, and the page that is made from them."""
+    fields = {name: asdict(result) for name, result in results.items()}
+    RESULTS.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(results), encoding="utf-8")
+
+
+def published() -> Mapping[str, Result]:
+    """Returns the results that were written last, by architecture."""
+    return {name: _read(data) for name, data in json.loads(RESULTS.read_text()).items()}
+
+
+def _read(data: dict[str, Any]) -> Result:
+    for moment in ("before", "after"):
+        data[moment] = {
+            chip: [Found(**item) for item in found] for chip, found in data[moment].items()
+        }
+    return Result(**data)
+
+
+if __name__ == "__main__":
+    main()
