@@ -18,8 +18,13 @@ READY_FOR_CODE = (
 _READY_FOR_GRAPHS = ("onnxruntime", "onnx", "ascend_migrate.validators.onnx_original")
 
 
-def capture(spec: MigrationSpec, golden: Path) -> list[str]:
+def capture(spec: MigrationSpec, golden: Path, *, intermediates: bool = False) -> list[str]:
     """Runs the original of ``spec``, writes ``golden``, and returns the names of its cases.
+
+    Args:
+        spec: names the original.
+        golden: file to write.
+        intermediates: records those of one case as well, for where the original is not at hand.
 
     Raises:
         ToolchainError: the process of the original crashed, or exceeded a limit.
@@ -29,9 +34,13 @@ def capture(spec: MigrationSpec, golden: Path) -> list[str]:
     subject = f"original of {spec.source.name}"
     if spec.model is not None:
         subject = f"model {spec.model.target}"
-    return apart.call(_captured, subject, spec.limits, (*_READY, *needed), spec, golden)
+    return apart.call(
+        _captured, subject, spec.limits, (*_READY, *needed), spec, golden, intermediates
+    )
 
 
-def _captured(doing: apart.Doing, spec: MigrationSpec, golden: Path) -> list[str]:
+def _captured(
+    doing: apart.Doing, spec: MigrationSpec, golden: Path, intermediates: bool
+) -> list[str]:
     doing("opening the source")
-    return open_source(spec).capture(golden, doing)
+    return open_source(spec).capture(golden, doing, intermediates=intermediates)

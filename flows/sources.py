@@ -11,6 +11,7 @@ from ascend_migrate.pipeline.apart import Doing
 from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
 from ascend_migrate.pipeline.digest import file_digest
 from ascend_migrate.pipeline.inputs import InputSpec
+from ascend_migrate.pipeline.limits import give_back
 from ascend_migrate.pipeline.records import ONNX_FORMS, Artifact
 from ascend_migrate.pipeline.spec import MigrationSpec, ModelRef
 
@@ -54,12 +55,13 @@ class Source(Protocol):
     def original(self) -> "Original":
         """Returns what the artifacts are compared with."""
 
-    def capture(self, golden: Path, doing: Doing) -> list[str]:
+    def capture(self, golden: Path, doing: Doing, *, intermediates: bool) -> list[str]:
         """Runs the original, writes the golden file, and returns the names of its cases.
 
         Args:
             golden: file to write.
             doing: told what is about to be done.
+            intermediates: records those of one case as well.
         """
 
 
@@ -145,6 +147,7 @@ class CheckpointSource:
             allow_missing=self.spec.allow_missing,
             allow_unexpected=self.spec.allow_unexpected,
         )
+        give_back()  # the weights that the model's code gave it
         return model
 
     def export(self, into: Path, *, graph: bool) -> list[Artifact]:
@@ -180,9 +183,9 @@ class CheckpointSource:
 
         return TorchOriginal(self.build, self.weights, self.spec.device)
 
-    def capture(self, golden: Path, doing: Doing) -> list[str]:
+    def capture(self, golden: Path, doing: Doing, *, intermediates: bool) -> list[str]:
         """Runs the original in its own dtype and in float64."""
-        return _recorded(self, golden, doing)
+        return _recorded(self, golden, doing, intermediates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +247,14 @@ class GraphSource:
 
         return OnnxOriginal(self.spec.source, self.spec.limits)
 
-    def capture(self, golden: Path, doing: Doing) -> list[str]:
+    def capture(self, golden: Path, doing: Doing, *, intermediates: bool) -> list[str]:
         """Runs the graph as it is, and its up-cast twin."""
-        return _recorded(self, golden, doing)
+        return _recorded(self, golden, doing, intermediates)
 
 
-def _recorded(source: CheckpointSource | GraphSource, golden: Path, doing: Doing) -> list[str]:
+def _recorded(
+    source: CheckpointSource | GraphSource, golden: Path, doing: Doing, intermediates: bool
+) -> list[str]:
     """Runs the original of a source on the cases of its specification."""
     from ascend_migrate.validators.golden import capture
 
@@ -259,6 +264,7 @@ def _recorded(source: CheckpointSource | GraphSource, golden: Path, doing: Doing
         golden,
         source=source.digest,
         precision=source.spec.precision,
+        intermediates=intermediates,
         doing=doing,
     )
 

@@ -52,7 +52,7 @@ def findings(
         found += check_decisions(form, name, answers, allowed)
         found += _repeatable(form, name, truth, answered, later, allowed)
         found += check_batch(form, name, truth, answered, allowed, pairs)
-    found.append(_vary(form, truth.cases, answered))
+    found.append(check_varied(form, truth.cases, answered))
     return found
 
 
@@ -67,14 +67,15 @@ def _absent(
             yield Finding(PRESENT, form, f"case {case.name}", Outcome.FAIL, note=note)
             continue
         for name in sorted({*case.own, *outputs}):
-            fault = _fault(case.own.get(name), outputs.get(name))
+            fault = mismatch(case.own.get(name), outputs.get(name))
             if fault and name not in seen:
                 seen.add(name)
                 note = f"case {case.name}: {fault}"
                 yield Finding(PRESENT, form, name, Outcome.FAIL, note=note)
 
 
-def _fault(own: Array | None, found: Array | None) -> str:
+def mismatch(own: Array | None, found: Array | None) -> str:
+    """Says how an output is not of the original's name, sizes and type; empty where it is."""
     if own is None:
         return "the original has no such output"
     if found is None:
@@ -141,7 +142,7 @@ def _allowed(form: Form, name: str, truth: Golden) -> list[float]:
     return limits(form, answers, NOISE_PEAK, truth.precision)
 
 
-def _vary(form: Form, cases: Sequence[Recorded], answered: Sequence[Outputs]) -> Finding:
+def check_varied(form: Form, cases: Sequence[Recorded], answered: Sequence[Outputs]) -> Finding:
     """Fails where no output depends on the inputs: equality would then prove nothing."""
     seen: dict[tuple[str, tuple[int, ...]], Array] = {}
     for outputs in answered:

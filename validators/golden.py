@@ -8,11 +8,13 @@ without its code::
     CASE/again/NAME       what it returned to the same inputs later; only where that differs
     CASE/exact/NAME       what its float64 twin returned; absent where there is none
     CASE/low/NAME         what it returned under the policy of a lower precision; absent without one
+    intermediates/...     what it computed on the way in one case; see `localisation.on_record`
 
 CASE is the case's number; the metadata hold the rest as canonical JSON.
 """
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +26,14 @@ import numpy as np
 from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.apart import Doing
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
+from ascend_migrate.pipeline.dtypes import BY_NAME
 from ascend_migrate.pipeline.errors import EvidenceError, ModelError
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators.cases import Array, Case, Feeds
-from ascend_migrate.validators.original import REDUCED, NoExactTwinError, Original, Outputs
 from ascend_migrate.validators.ledger.weights import Weight
+from ascend_migrate.validators.localisation import on_record
+from ascend_migrate.validators.original import REDUCED, NoExactTwinError, Original, Outputs
 
 SCHEMA = "ascend-migrate/golden/2"
 _KEY = "ascend_migrate.golden"
@@ -84,13 +88,14 @@ class Golden:
     constants: frozenset[str] = frozenset()
 
 
-def capture(
+def capture(  # noqa: PLR0913 - what a golden file depends on
     original: Original,
     cases: Sequence[Case],
     path: Path,
     *,
     source: str,
     precision: Precision | None = None,
+    intermediates: bool = False,
     doing: Doing = lambda _text: None,
 ) -> list[str]:
     """Runs the original and writes the golden file ``path``.
@@ -101,6 +106,8 @@ def capture(
         path: file to write, atomically.
         source: digest of the source.
         precision: what the artifacts will be lowered to; None if they keep the model's types.
+        intermediates: records those of one case as well: without the original at hand, they tell
+            where an artifact goes wrong.
         doing: told what is about to be done.
 
     Returns:
@@ -120,8 +127,14 @@ def capture(
     constants: set[str] = set()
     weights = original.weights(cases[0].feeds, precision, constants)
     about = _about(original, precision)
-    doing("writing the golden file")
     tensors: dict[str, Array] = {}
+    if intermediates:
+        doing("recording its intermediates")
+        case = on_record.telling(cases)
+        size = sum(math.prod(w.shape) * BY_NAME[w.dtype].itemsize for w in weights.values())
+        why_not = on_record.unrecorded(size)
+        tensors |= on_record.tensors_of(why_not or on_record.record(original, case, precision))
+    doing("writing the golden file")
     for index, case in enumerate(cases):
         differing = {n: a for n, a in again[index].items() if not same_bits(a, own[index][n])}
         groups = {"input": case.feeds, "own": own[index], "again": differing}
@@ -161,7 +174,11 @@ def read_golden(path: Path) -> Golden:
     try:
         with safe_open(path, framework="numpy") as file:
             document = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = {
+                name: file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118
+                if not name.startswith(on_record.PREFIX)
+            }
         if document.get("schema") != SCHEMA:
             raise EvidenceError(
                 f"{path}: not a golden file of this release ({SCHEMA}); record it with `capture`"

@@ -123,6 +123,24 @@ FOLDED = Limit(
     "solved for has such an error of its own. Nothing else of the ledger has a tolerance.",
 )
 
+CLEAR = Limit(
+    0.5,
+    "the size of the output in that case, as a root mean square",
+    "Answers that are off by half of what they should be have not one right digit: no rounding "
+    "does that, in no precision, so that it is another function. The verdict is FAIL from the "
+    "first case beyond its limit; what the further ones tell, how often and by how much a nearly "
+    "right one is off, says nothing more of such a one. NaN, infinities and missing outputs count "
+    "as well. Only a case that is beyond its limit too can be clear.",
+)
+
+CLEAR_CASES = Limit(
+    2.0,
+    "a case that fails clearly",
+    "One may be an odd one, as the shortest or one of zeros; two are at least of two kinds or "
+    "sizes. The asking goes on until the outputs are known to depend on the inputs at all, because "
+    "where they do not, that is the cause to be told.",
+)
+
 LIMITS = {
     "noise, root mean square": NOISE_RMS,
     "noise, largest element": NOISE_PEAK,
@@ -135,6 +153,8 @@ LIMITS = {
     "elements of one group": GROUP_LEAST,
     "floor of shares of 1": SHARE_UNIT,
     "folded normalisation": FOLDED,
+    "clear failure": CLEAR,
+    "clear failures until no more is asked": CLEAR_CASES,
 }
 
 

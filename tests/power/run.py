@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.power import false_alarms
+from tests.power import false_alarms, located
 from tests.power.page import page
 from tests.power.results import Result, rows_of, total
 from tests.power.subjects import SUBJECTS
@@ -64,9 +64,10 @@ def publish(results: Mapping[str, Result]) -> None:
 
 
 def whole_page(results: Mapping[str, Result]) -> str:
-    """Returns the page, with what the last run of the false alarms came to."""
-    alarms = false_alarms.published()
-    return page(results, (false_alarms.section(alarms),) if alarms else ())
+    """Returns the page, with what the last runs of the other measurements came to."""
+    alarms, places = false_alarms.published(), located.published()
+    sections = [false_alarms.section(alarms)] if alarms else []
+    return page(results, (*sections, *([located.section(places)] if places else [])))
 
 
 def published() -> Mapping[str, Result]:

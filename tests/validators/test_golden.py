@@ -1,5 +1,6 @@
 import platform
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from ascend_migrate.pipeline.errors import EvidenceError, ModelError
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.validators.cases import make_cases
 from ascend_migrate.validators.golden import capture, read_golden
+from ascend_migrate.validators.localisation import on_record
+from ascend_migrate.validators.localisation.on_record import OnRecord, read_record
+from ascend_migrate.validators.localisation.sketch import distances, sketch
+from ascend_migrate.validators.original import Traced
 
 CASES = make_cases(toys.X, seed=0, count=2)
 SOURCE = "sha256:" + "0" * 64
@@ -46,6 +51,81 @@ def test_same_capture_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     one, other = record(toys.Plain, tmp_path), record(toys.Plain, tmp_path / "other")
     assert one.read_bytes() == other.read_bytes()
+
+
+def with_intermediates(kind: type[nn.Module], folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "golden.safetensors"
+    capture(toys.original(kind, folder), CASES, path, source=SOURCE, intermediates=True)
+    return path
+
+
+def test_intermediates_are_those_of_the_most_varied_case(tmp_path: Path) -> None:
+    path = with_intermediates(toys.Plain, tmp_path)
+    found, golden = read_record(path), read_golden(path)
+    assert isinstance(found, OnRecord)
+    case = next(c for c in golden.cases if c.name == found.case)
+    numbers = {c.name: np.unique(c.feeds["x"]).size for c in golden.cases}
+    assert numbers[case.name] == max(numbers.values())
+    shown: list[Traced] = []
+    visit = lambda item: shown.append(replace(item, array=item.array.copy()))  # noqa: E731
+    toys.original(toys.Plain, tmp_path).trace(case.feeds, visit)
+    assert [(i.name, i.module) for i in found.items] == [(t.name, t.module) for t in shown]
+    values = found.values({item.name for item in shown})
+    for item, told in zip(shown, found.items, strict=True):
+        assert np.array_equal(values[item.name], item.array)
+        assert told.own.shape == item.array.shape
+        noise, _ = distances(told.own, told.exact.sums)
+        assert 0 <= noise < 1e-6 * told.own.scale
+    assert case.exact is not None
+    last, _ = distances(found.items[-1].exact, sketch(case.exact["output_0"]).sums)
+    assert last < 1e-12
+
+
+def test_same_capture_same_intermediates(tmp_path: Path) -> None:
+    one, other = (with_intermediates(toys.Plain, tmp_path / name) for name in "ab")
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_who_judges_finds_the_same_with_and_without(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    without = read_golden(record(toys.Plain, tmp_path / "a"))
+    found = read_golden(with_intermediates(toys.Plain, tmp_path / "b"))
+    for one, other in zip(without.cases, found.cases, strict=True):
+        assert one.feeds.keys() == other.feeds.keys()
+        assert np.array_equal(one.own["output_0"], other.own["output_0"])
+    assert read_record(tmp_path / "a/golden.safetensors") == "it was recorded without intermediates"
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_intermediates_fit_in_their_room(
+    share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = read_record(with_intermediates(toys.Plain, tmp_path / "whole"))
+    assert isinstance(everything, OnRecord)
+    room = share * 12 * sum(item.own.sums.size for item in everything.items)
+    monkeypatch.setattr(on_record, "LIMIT", int(room))
+    monkeypatch.setattr(on_record, "BUCKETS", max(i.own.sums.size for i in everything.items))
+    found = read_record(with_intermediates(toys.Plain, tmp_path / "thin"))
+    assert isinstance(found, OnRecord)
+    assert 12 * sum(item.own.sums.size for item in found.items) <= room
+    assert found.complete == (share == 1)
+    assert {i.name for i in found.items} <= {i.name for i in everything.items}
+
+
+def test_a_model_too_large_to_be_traced_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_record, "LARGEST", 1)
+    assert "MiB of weights are more" in str(read_record(with_intermediates(toys.Plain, tmp_path)))
+
+
+def test_damaged_intermediates_are_refused(tmp_path: Path) -> None:
+    path = with_intermediates(toys.Plain, tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"complete":true', b'"complete";true'))
+    with pytest.raises(EvidenceError, match=r"damaged intermediates .*`capture`"):
+        read_record(path)
 
 
 def test_a_second_answer_is_kept_only_where_it_differs(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from tests.validators.toys import Plain, X, original, specs
 from ascend_migrate.pipeline.records import Artifact, Form
 from ascend_migrate.validators.cases import Array, make_cases
 from ascend_migrate.validators.golden import Golden, capture, read_golden
-from ascend_migrate.validators.localisation.alignment import aligned
-from ascend_migrate.validators.localisation.fault_kinds import kind_of
+from ascend_migrate.validators.localisation.alignment import aligned, intermediates
+from ascend_migrate.validators.localisation.fault_kinds import kind_of, kind_of_sketches
 from ascend_migrate.validators.localisation.localise import POINTS, localise
+from ascend_migrate.validators.localisation.on_record import OnRecord, read_record
 from ascend_migrate.validators.localisation.onnx_steps import OnnxSteps
-from ascend_migrate.validators.localisation.sketch import BUCKETS, distances, sketch
+from ascend_migrate.validators.localisation.sketch import BUCKETS, distances, restored, sketch
 from ascend_migrate.validators.localisation.steps import StepError
+from ascend_migrate.validators.localisation.witness import at_hand, on_record
 from ascend_migrate.validators.onnx_original import OnnxOriginal
 from ascend_migrate.validators.onnx_runner import OnnxRunner
 from ascend_migrate.validators.original import Traced
@@ -71,7 +73,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[OnnxOriginal, Golde
     onnx.save(graph(), folder / "sound.onnx")
     source = OnnxOriginal(folder / "sound.onnx")
     cases = make_cases(specs("x=float32[batch=2..5,8]:-2..2"), seed=0, count=3)
-    capture(source, cases, folder / "golden.safetensors", source="")
+    capture(source, cases, folder / "golden.safetensors", source="", intermediates=True)
     return source, read_golden(folder / "golden.safetensors")
 
 
@@ -149,7 +151,7 @@ def test_the_step_at_fault_is_named(
     name: str, truth: tuple[OnnxOriginal, Golden], tmp_path: Path
 ) -> None:
     edit, node, kind = FAULTS[name]
-    found = localise(spoiled(tmp_path, edit), truth[1], truth[0], {}, None)
+    found = localise(spoiled(tmp_path, edit), truth[1], at_hand(truth[0]), {}, None)
     assert (found.get("node"), found.get("kind"), found.get("mended")) == (node, kind, True), found
     errors = dict(found["curve"])
     assert len(errors) <= POINTS
@@ -157,11 +159,71 @@ def test_the_step_at_fault_is_named(
     assert errors.get("mixed", 0) <= 1 or node == "mix"
 
 
+@pytest.fixture(scope="module")
+def record(truth: tuple[OnnxOriginal, Golden]) -> OnRecord:
+    found = read_record(truth[0]._path.with_name("golden.safetensors"))
+    assert isinstance(found, OnRecord)
+    return found
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_golden_file_alone_names_it_as_well(
+    name: str, record: OnRecord, truth: tuple[OnnxOriginal, Golden], tmp_path: Path
+) -> None:
+    edit, node, kind = FAULTS[name]
+    found = localise(spoiled(tmp_path, edit), truth[1], on_record(record), {}, None)
+    assert (found.get("node"), found.get("kind"), found.get("mended")) == (node, kind, True), found
+    assert found["case"] == record.case
+    assert "golden file" in found["coarse"]
+
+
+class Large(OnRecord):
+    """Stands for a record of tensors too large to be kept whole."""
+
+    def values(self, names: Collection[str]) -> Mapping[str, Array]:
+        del names
+        return {}
+
+
+SKETCHED = FAULTS | {
+    # The first of the two casts is where it differs first, by the number that is its type.
+    "cast": (FAULTS["cast"][0], "added 1", "constant"),
+    # Which elements are off shows in no sketch.
+    "last bias": (FAULTS["last bias"][0], "move again", "unknown"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_sketches_alone_name_the_first_that_differs(
+    name: str, record: OnRecord, truth: tuple[OnnxOriginal, Golden], tmp_path: Path
+) -> None:
+    edit, node, kind = SKETCHED[name]
+    large = Large(record.case, record.items, {}, complete=True)
+    found = localise(spoiled(tmp_path, edit), truth[1], on_record(large), {}, tmp_path / "out")
+    assert (found.get("node"), found.get("tried"), found.get("mended")) == (node, False, False)
+    assert found["kind"] == kind, found
+    assert "reproduction" not in found  # there is nothing to compare it with
+
+
+def test_what_ledger_and_graph_say_needs_no_value() -> None:
+    right = sketch(RIGHT)
+    for wrong, kind, said in [
+        (RIGHT * np.float32(-2), "constant", "-2 times the right values"),
+        (np.where(RIGHT > 1, np.float32(np.inf), RIGHT), "overflow", "infinite"),
+        (RIGHT[:, ::-1], "axis", "another order"),
+        (normal(4, 5, 6, seed=4), "unknown", "relative error"),
+    ]:
+        found = kind_of_sketches(right, sketch(wrong), [], {})
+        assert found[0] == kind
+        assert said in found[1]
+    assert kind_of_sketches(right, right, ["scaled"], {}) == ("weight", "scaled")
+
+
 def test_what_the_ledger_says_of_a_weight_is_the_cause(
     truth: tuple[OnnxOriginal, Golden], tmp_path: Path
 ) -> None:
     artifact = spoiled(tmp_path, weight("first.weight", 1.01))
-    found = localise(artifact, truth[1], truth[0], {"first.weight": "scaled"}, None)
+    found = localise(artifact, truth[1], at_hand(truth[0]), {"first.weight": "scaled"}, None)
     assert (found["node"], found["kind"], found["why"]) == ("mix", "weight", "scaled")
 
 
@@ -174,19 +236,19 @@ def test_a_step_that_does_not_run_is_named(
         model.node[7].input[0] = "flat"
 
     artifact = spoiled(tmp_path, edit)
-    found = localise(artifact, truth[1], truth[0], {}, None)
+    found = localise(artifact, truth[1], at_hand(truth[0]), {}, None)
     assert (found["node"], found["kind"]) == ("flatten", "does not run")
 
 
 def test_a_sound_artifact_is_not_blamed(truth: tuple[OnnxOriginal, Golden], tmp_path: Path) -> None:
-    found = localise(spoiled(tmp_path, lambda _: None), truth[1], truth[0], {}, None)
+    found = localise(spoiled(tmp_path, lambda _: None), truth[1], at_hand(truth[0]), {}, None)
     assert found["kind"] == "runtime"
     assert "tensor" not in found
 
 
 def test_the_reproduction_runs_alone(truth: tuple[OnnxOriginal, Golden], tmp_path: Path) -> None:
     artifact = spoiled(tmp_path, weight("second.weight", -1))
-    found = localise(artifact, truth[1], truth[0], {}, tmp_path / "out")
+    found = localise(artifact, truth[1], at_hand(truth[0]), {}, tmp_path / "out")
     folder = tmp_path / "out" / found["reproduction"]
     ran = subprocess.run(
         [sys.executable, "-I", "run.py"], cwd=folder, check=True, capture_output=True, text=True
@@ -209,7 +271,7 @@ def test_a_search_that_fails_is_a_line(
     source = truth[0]
     if seconds:
         source = OnnxOriginal(tmp_path / "gone.onnx")
-    found = localise(artifact, truth[1], source, {}, None, seconds=seconds)
+    found = localise(artifact, truth[1], at_hand(source), {}, None, seconds=seconds)
     assert said in found["note"].lower()
 
 
@@ -248,7 +310,7 @@ def test_a_missing_input_is_no_fault_of_a_step(truth: tuple[OnnxOriginal, Golden
 
 def test_every_tensor_equals_only_itself(truth: tuple[OnnxOriginal, Golden]) -> None:
     feeds = truth[1].cases[-1].feeds
-    found = aligned(truth[0], feeds, Form.ONNX)
+    found = aligned(intermediates(truth[0], feeds), Form.ONNX)
     for number, item in enumerate(found.intermediates):
         assert [n for n, _ in found.equals(item.own)] == [number]
 
@@ -264,6 +326,21 @@ def test_sketches_are_as_far_apart_as_tensors(size: int, seed: int) -> None:
     else:
         # Six standard deviations.
         assert mean == pytest.approx(true, rel=6 / np.sqrt(2 * BUCKETS))
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=3), st.integers(0, 2**32 - 1))
+def test_small_sketches_hold_their_tensor(shape: list[int], seed: int) -> None:
+    values = normal(*shape, seed=seed)
+    found = restored(sketch(values))
+    if values.size <= BUCKETS:
+        assert found is not None
+        assert np.array_equal(found, values)
+    else:
+        assert found is None
+
+
+def test_what_is_not_finite_is_in_no_sketch() -> None:
+    assert restored(sketch(np.array([1, np.nan]))) is None
 
 
 def test_a_sketch_counts_what_is_not_finite() -> None:

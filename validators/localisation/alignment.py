@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ascend_migrate.pipeline.dtypes import BY_NAME
+from ascend_migrate.pipeline.errors import ModelError
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.records import Form
 from ascend_migrate.validators.cases import Feeds
 from ascend_migrate.validators.localisation.sketch import Sketch, distances, sketch
-from ascend_migrate.validators.original import NoExactTwinError, Original, Traced
+from ascend_migrate.validators.original import NoExactTwinError, Original, Traced, Visit
 from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS, Limit, allowed, floor_of
 
 
@@ -105,15 +106,25 @@ class Alignment:
 
 
 def aligned(
-    original: Original, feeds: Feeds, form: Form, precision: Precision | None = None
+    items: Sequence[Intermediate], form: Form, precision: Precision | None = None
 ) -> Alignment:
+    """Returns the intermediates of a call, to be compared with those of a form under a policy."""
+    return Alignment(items, floor_of(form, precision.dtype if precision else "float32"))
+
+
+def intermediates(
+    original: Original,
+    feeds: Feeds,
+    precision: Precision | None = None,
+    shown: Visit = lambda _item: None,
+) -> list[Intermediate]:
     """Runs the original twice, in its own precision and in float64, and keeps sketches.
 
     Args:
         original: to be run.
         feeds: one array for each input.
-        form: of what is judged.
-        precision: the policy that it is under, whose rounding then counts as noise.
+        precision: the policy that the artifact is under, whose rounding then counts as noise.
+        shown: is shown each that is kept, in its own precision.
 
     Raises:
         NoTraceError: it shows no intermediates.
@@ -122,7 +133,7 @@ def aligned(
     exact: dict[str, Sketch] = {}
     try:
         original.trace(feeds, lambda item: _keep(exact, item), exact=True)
-    except NoExactTwinError:
+    except (NoExactTwinError, ModelError):  # where the original itself fails, it does so below
         exact = {}
     found: list[Intermediate] = []
 
@@ -137,9 +148,10 @@ def aligned(
         found.append(
             Intermediate(item.name, item.module, own, _comparable(own, twin, epsilon), epsilon)
         )
+        shown(item)
 
     original.trace(feeds, visit, precision=precision)
-    return Alignment(found, floor_of(form, precision.dtype if precision else "float32"))
+    return found
 
 
 def tells(found: Sketch) -> bool:

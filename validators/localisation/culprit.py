@@ -9,10 +9,9 @@ the step is a victim, or innocent.
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 import numpy as np
 
@@ -20,23 +19,11 @@ from ascend_migrate.pipeline.errors import CheckError
 from ascend_migrate.pipeline.precision import MOVES, SPREADING
 from ascend_migrate.validators.cases import Array, Feeds
 from ascend_migrate.validators.localisation.alignment import Alignment, tells
+from ascend_migrate.validators.localisation.counterparts import Counterparts
+from ascend_migrate.validators.localisation.fault_kinds import SAME_SCALE
 from ascend_migrate.validators.localisation.flow import Flow
 from ascend_migrate.validators.localisation.sketch import Sketch, distances, sketch
-from ascend_migrate.validators.localisation.steps import Step, StepError, Steps
-from ascend_migrate.validators.original import Original, Traced
-
-_TRIALS = 5
-"""Counterparts tried for one tensor; the right one is nearly always the first or the second."""
-
-_SAME_SCALE = 1e-6
-"""Relative difference up to which two tensors may hold the same elements in another order."""
-
-_OTHERS = 2
-"""Counterparts of another size that are tried after them."""
-
-_FAR = 0.9
-"""Relative distance from which on two tensors have nothing to do with each other."""
-
+from ascend_migrate.validators.localisation.steps import StepError, Steps
 
 _CHANGING = SPREADING | {"BiasAdd", "Identity", "Pow", "RealDiv", "Relu", "Transpose"}
 """Operators that are there to change what they read, MindIR's among them; and what a term that was
@@ -45,6 +32,10 @@ dropped leaves behind."""
 
 _SIZES = frozenset({"Shape", "Size"})
 """Operators whose results say nothing of the elements that they read."""
+
+
+Values = Callable[[Collection[str]], Mapping[str, Array]]
+"""Tells the values of those of the original's intermediates of these names that are known."""
 
 
 class TimeUpError(Exception):
@@ -80,35 +71,40 @@ class Search:
     Args:
         subject: the artifact.
         alignment: the original's intermediates on the same inputs.
-        original: shows their values once more.
+        values: tells the values of those that are known whole.
         feeds: the inputs.
         own: the original's outputs.
         deadline: as `time.monotonic` counts.
+        failed: outputs that are wrong in a part, which the whole may not show.
 
     Attributes:
         sketches: of every tensor of the artifact that depends on its inputs.
         equal: what each of them equals.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is compared with what
         self,
         subject: Steps,
         alignment: Alignment,
-        original: Original,
+        values: Values,
         *,
         feeds: Feeds,
         own: Mapping[str, Array],
         deadline: float,
+        failed: Collection[str] = (),
     ) -> None:
-        self._subject, self._alignment, self._original = subject, alignment, original
+        self._subject, self._alignment, self._told = subject, alignment, values
         self._feeds, self._own, self._deadline = feeds, own, deadline
         self.sketches = self._seen({})
-        self.equal = {name: alignment.equals(item) for name, item in self.sketches.items()}
+        self._failed = {subject.outputs[name] for name in failed if name in subject.outputs}
+        self.equal = {
+            name: [] if name in self._failed else alignment.equals(item)
+            for name, item in self.sketches.items()
+        }
         self._flow = Flow(subject.steps)
         self._idle = self._idle_ones()
-        self._claimed = {
-            n for name, found in self.equal.items() if self.is_right(name) for n, _ in found
-        }
+        claimed = {n for name, found in self.equal.items() if self.is_right(name) for n, _ in found}
+        self._counterparts = Counterparts(alignment, claimed)
 
     def is_right(self, name: str) -> bool:
         """Whether a tensor equals one of the original's, and that says something."""
@@ -118,6 +114,10 @@ class Search:
         """Whether every output equals one of the original's."""
         names = self._subject.outputs.values()
         return all(self.equal.get(name) for name in names)
+
+    def is_doubted(self, name: str) -> bool:
+        """Whether a tensor is wrong in a part, as is known from elsewhere, and not as a whole."""
+        return name in self._failed and bool(self._alignment.equals(self.sketches[name]))
 
     def in_order(self) -> list[str]:
         """Returns the names of the tensors in the order in which they are computed."""
@@ -138,11 +138,12 @@ class Search:
                 found = self._trial(maker, suspects)
                 if found is not None:
                     return self._blamed(found, suspects, weights)
-        for number in sorted(suspects):
-            if not self._flow.feeders(number) & suspects:
-                tensor = self._tensors(self._subject.steps[number])[0]
-                return self._blamed(Culprit(number, tensor, number), suspects, weights)
-        return None
+        number = self._likeliest(suspects)
+        if number is None:
+            return None
+        tensor = self._made(number)[0]
+        untried = Culprit(number, tensor, number, self._counterpart(tensor, number, suspects))
+        return self._blamed(untried, suspects, weights)
 
     def read_wrong(self, number: int, weights: Mapping[str, str]) -> list[str]:
         """Returns the tensors of ``weights`` that a step reads, through others if need be."""
@@ -172,9 +173,9 @@ class Search:
                     waiting += self._flow.feeders(number, self._is_whole_number)
         return {
             number
-            for number, step in enumerate(self._subject.steps)
+            for number in range(len(self._subject.steps))
             if number not in proved
-            and any(not self.equal[n] or n in self._idle for n in self._tensors(step))
+            and any(not self.equal[n] or n in self._idle for n in self._made(number))
         }
 
     def _idle_ones(self) -> set[str]:
@@ -199,9 +200,9 @@ class Search:
                 idle.add(name)
         return idle
 
-    def _tensors(self, step: Step) -> list[str]:
+    def _made(self, number: int) -> list[str]:
         """Returns the floats that a step makes of the inputs."""
-        made = [n for n in step.outputs if n in self.sketches]
+        made = [n for n in self._subject.steps[number].outputs if n in self.sketches]
         return [n for n in made if self.sketches[n].floating and self.sketches[n].size]
 
     def _is_whole_number(self, name: str) -> bool:
@@ -212,10 +213,10 @@ class Search:
         """Puts the original's values in place of what a step makes, and looks what that mends."""
         best: tuple[int, Culprit] | None = None
         equal = self._fed_by(maker, suspects)
-        for tensor in self._tensors(self._subject.steps[maker]):
-            numbers = self._counterparts(tensor, equal)
+        for tensor in self._made(maker):
+            numbers = self._counterparts.of(self.sketches[tensor], equal)
             values = self._values(numbers)
-            for number in numbers:
+            for number in filter(values.__contains__, numbers):
                 found = self._replaced(tensor, maker, number, values[number])
                 if found is None:
                     continue
@@ -225,31 +226,34 @@ class Search:
                     best = found
         return None if best is None else best[1]
 
-    def _counterparts(self, tensor: str, equal: Sequence[int]) -> list[int]:
-        """Returns what a tensor may have to be: of its size, not yet found, after its inputs.
+    def _likeliest(self, suspects: set[int]) -> int | None:
+        """Returns the suspect to name where no value is known that could be tried.
 
-        Or what it reads: a step may have been put in that should do nothing.
+        Of those that are fed rightly the first that is like something of the original's: the others
+        may have no counterpart there, as a state of zeros has none.
         """
-        found = self.sketches[tensor]
-        after = max(equal, default=-1)
-        numbers = [
+        dull = {
             n
-            for n in self._alignment.of_size(found.size)
-            if (n > after and n not in self._claimed) or n in equal
-        ]
-        far = {n: self._far(found, n) for n in numbers}
-        alike = sorted(numbers, key=lambda n: (far[n] >= _FAR, min(far[n], _FAR), n))[:_TRIALS]
-        # A wrong axis makes another size: then it is what comes next in the original.
-        rest = range(after + 1, len(self._alignment.intermediates))
-        other = (
-            n
-            for n in rest
-            if n not in self._claimed
-            and n not in numbers
-            and self._alignment.intermediates[n].own.floating
-            and self._alignment.intermediates[n].own.size > 1
+            for n in suspects
+            if self._subject.steps[n].operator in MOVES
+            and not any(tells(self.sketches[t]) for t in self._made(n))
+        }
+        among = suspects - dull or suspects
+        fed = [n for n in among if not self._flow.feeders(n) & among]
+        return min(fed, key=lambda n: (self._unlike(n, suspects), n), default=None)
+
+    def _unlike(self, number: int, suspects: set[int]) -> bool:
+        """Whether nothing that a step makes is like what it may have to be."""
+        return not any(
+            self._counterparts.is_like(
+                self.sketches[name], self._counterpart(name, number, suspects)
+            )
+            for name in self._made(number)
         )
-        return [*alike, *islice(other, _OTHERS)]
+
+    def _counterpart(self, tensor: str, maker: int, suspects: set[int]) -> int:
+        """Returns the number of what a tensor most likely has to be, or -1."""
+        return self._counterparts.likeliest(self.sketches[tensor], self._fed_by(maker, suspects))
 
     def _fed_by(self, maker: int, suspects: set[int]) -> list[int]:
         """Returns what a step and the suspects before it read of the original's intermediates."""
@@ -257,23 +261,12 @@ class Search:
         read = {name for number in numbers for name in self._subject.steps[number].inputs}
         return [self.equal[name][0][0] for name in sorted(read) if self.equal.get(name)]
 
-    def _far(self, found: Sketch, number: int) -> float:
-        own = self._alignment.intermediates[number].own
-        return float(distances(found, own.sums)[0]) / own.scale if own.scale else np.inf
-
     def _values(self, numbers: Sequence[int]) -> dict[int, Array]:
-        """Returns the values of a few of the original's intermediates."""
+        """Returns the values of a few of the original's intermediates, as far as they are known."""
         self._check_time()
-        wanted = {self._alignment.intermediates[n].name: n for n in numbers}
-        found: dict[int, Array] = {}
-
-        def visit(item: Traced) -> None:
-            if item.name in wanted:
-                found[wanted[item.name]] = item.array.copy()
-
-        if wanted:
-            self._original.trace(self._feeds, visit)
-        return found
+        names = {n: self._alignment.intermediates[n].name for n in numbers}
+        told = self._told(set(names.values()))
+        return {n: told[name] for n, name in names.items() if name in told}
 
     def _replaced(
         self, tensor: str, maker: int, number: int, value: Array
@@ -328,7 +321,7 @@ class Search:
         if found.number < 0 or found.expected is None:
             return number
         right, wrong = self._alignment.intermediates[found.number].own, self.sketches[found.tensor]
-        if abs(wrong.scale - right.scale) <= _SAME_SCALE * right.scale:
+        if abs(wrong.scale - right.scale) <= SAME_SCALE * right.scale:
             return number
         while self._subject.steps[number].operator in MOVES | {"ExpandDims"}:
             before = self._flow.feeders(number) & suspects

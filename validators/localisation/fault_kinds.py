@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
 from ascend_migrate.pipeline.precision import LOWER_TYPES, Precision
 from ascend_migrate.validators.cases import Array
+from ascend_migrate.validators.localisation.sketch import Sketch, distances
 
 WEIGHT = "weight"
 OVERFLOW = "overflow"
@@ -32,11 +33,14 @@ _UNITS = 16
 _RANK = 6
 """Largest rank of which all orders of the axes are tried."""
 
+SAME_SCALE = 1e-6
+"""Relative difference of the root mean squares of the same elements in another order."""
+
 _SMALL = 1e-3
 """Relative size up to which an error may be rounding: that of float16 is 5e-4."""
 
 
-def kind_of(  # noqa: PLR0911 - one for each kind
+def kind_of(
     expected: Array, found: Array, weights: Sequence[str], attributes: Mapping[str, Any]
 ) -> tuple[str, str]:
     """Returns the kind of a fault, and the reason in one phrase.
@@ -63,7 +67,38 @@ def kind_of(  # noqa: PLR0911 - one for each kind
     explained = next(_explanations(right, wrong, found), None)
     if explained is not None:
         return explained
-    error = _rms(wrong - right) / (_rms(right) or 1.0)
+    return _by_size(_rms(wrong - right) / (_rms(right) or 1.0), attributes)
+
+
+def kind_of_sketches(
+    expected: Sketch, found: Sketch, weights: Sequence[str], attributes: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Returns the same where only sketches are known, as far as they tell.
+
+    Args:
+        expected: of what the original computes; of as many elements as ``found``.
+        found: of what the artifact does.
+        weights: as for `kind_of`.
+        attributes: likewise.
+    """
+    if weights:
+        return WEIGHT, "; ".join(weights)
+    if sum(found.strange) > sum(expected.strange):
+        more = sum(found.strange) - sum(expected.strange)
+        return OVERFLOW, f"{more} of {found.size} elements are infinite or NaN"
+    right, wrong = expected.sums, found.sums
+    factor = float(right @ wrong) / (float(right @ right) or 1.0)
+    # A sketch is a sum of elements: that of a multiple is the multiple of it.
+    if _rms(wrong - factor * right) <= _EXPLAINS * _rms(wrong - right):
+        return CONSTANT, f"{factor:.4g} times the right values"
+    error = float(distances(found, right)[0]) / (expected.scale or 1.0)
+    if error > _SMALL and abs(found.scale - expected.scale) <= SAME_SCALE * expected.scale:
+        return AXIS, "of the right elements' size exactly, as if they were in another order"
+    return _by_size(error, attributes)
+
+
+def _by_size(error: float, attributes: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns the kind of an error that nothing explains."""
     said = f"relative error {error:.2g}"
     if attributes:
         told = ", ".join(f"{name} {value}" for name, value in attributes.items())

@@ -1,7 +1,7 @@
 """Where an artifact that failed first differs from its original; never part of the verdict."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from ascend_migrate.validators.localisation.fault_kinds import (
     UNKNOWN,
     WEIGHT,
     kind_of,
+    kind_of_sketches,
 )
 from ascend_migrate.validators.localisation.reproduction import write_reproduction
 from ascend_migrate.validators.localisation.steps import StepError, Steps
-from ascend_migrate.validators.original import NoTraceError, Original, Outputs
+from ascend_migrate.validators.localisation.witness import Testimony, Witness
+from ascend_migrate.validators.original import NoTraceError, Outputs
 from ascend_migrate.validators.runners import Runner, open_runner
 
 SECONDS = 60.0
@@ -43,10 +45,11 @@ _DULL = 1e-6
 def localise(  # noqa: PLR0913 - what failed, what it is compared with, and for how long
     artifact: Artifact,
     truth: Golden,
-    original: Original,
+    witness: Witness,
     weights: Mapping[str, str],
     into: Path | None,
     *,
+    failed: Collection[str] = (),
     limits: Limits = DEFAULT_LIMITS,
     seconds: float = SECONDS,
 ) -> dict[str, Any]:
@@ -55,27 +58,35 @@ def localise(  # noqa: PLR0913 - what failed, what it is compared with, and for 
     Args:
         artifact: what failed; runs again.
         truth: the original's inputs and outputs.
-        original: runs again, and shows its intermediates.
+        witness: tells the original's intermediates.
         weights: what the ledger says about each tensor that is wrong, by its name.
         into: folder for the reproduction, made if need be; None to write none.
+        failed: outputs that a check refused which looks at parts of them: such a fault may be too
+            small for the whole to show it.
         limits: of the runtime.
         seconds: after which what is known is told.
 
     Returns:
         ``case``, and if a place was found ``tensor``, ``node``, ``operator``, ``module`` (the
-        source's, "" if not known), ``kind`` and ``why``, ``mended`` (the outputs become right
-        with the original's value in place of that tensor), ``original`` (its counterpart there),
-        ``curve`` (name and error of at most 64 tensors, in limits) and ``reproduction``
-        (its folder in ``into``). Otherwise ``note`` says why not.
+        source's, "" if not known), ``kind`` and ``why``, ``tried`` (a value of the original's was
+        put in place of that tensor, and made right what comes after it; otherwise it is the first
+        that differs, and no more is known), ``mended`` (the outputs become right as well),
+        ``original`` (its counterpart there), ``curve`` (name and error of at most 64 tensors, in
+        limits), ``reproduction`` (its folder in ``into``) and ``coarse`` (why it may be less exact
+        than with the original at hand). Otherwise ``note`` says why not.
     """
     deadline = time.monotonic() + seconds
     about: dict[str, Any] = {}
     try:
-        case = telling_case(truth.cases, _answers(artifact, truth, limits))
+        known = [case for case in truth.cases if witness(case) is not None]
+        case = telling_case(known, _answers(artifact, known, limits))
         about["case"] = case.name
+        testimony = witness(case)
+        if testimony is None:
+            return about | {"note": _UNKNOWN_CASE}
         with _opened(artifact, limits) as subject:
-            place = _Place(artifact.form, subject, original, truth, case, deadline)
-            return about | place.described(weights, into)
+            place = _Place(artifact.form, subject, testimony, truth, case, deadline)
+            return about | place.described(weights, into, failed)
     except TimeUpError:
         return about | {"note": f"not found within {seconds:g} s"}
     except (MigrationError, NoTraceError) as error:
@@ -91,25 +102,28 @@ class _Place:
         self,
         form: Form,
         subject: Steps,
-        original: Original,
+        testimony: Testimony,
         truth: Golden,
         case: Recorded,
         deadline: float,
     ) -> None:
-        self._form, self._subject, self._original = form, subject, original
+        self._form, self._subject, self._testimony = form, subject, testimony
         self._truth, self._case, self._deadline = truth, case, deadline
 
-    def described(self, told_of: Mapping[str, str], into: Path | None) -> dict[str, Any]:
+    def described(
+        self, told_of: Mapping[str, str], into: Path | None, failed: Collection[str]
+    ) -> dict[str, Any]:
         """Looks for the place, and says what is known of it."""
-        case = self._case
-        alignment = aligned(self._original, case.feeds, self._form, self._truth.precision)
+        case, coarse = self._case, self._testimony.coarse
+        alignment = aligned(self._testimony.intermediates(), self._form, self._truth.precision)
         try:
             search = Search(
                 self._subject,
                 alignment,
-                self._original,
+                self._testimony.values,
                 feeds=case.feeds,
                 own=case.own,
+                failed=failed,
                 deadline=self._deadline,
             )
         except StepError as error:
@@ -121,25 +135,32 @@ class _Place:
             }
         weights = {f"{prefix}{n}": why for n, why in told_of.items() for prefix in _PREFIX}
         found = search.find(weights)
-        if found is None or search.outputs_right():
-            kind = RUNTIME if search.outputs_right() else UNKNOWN
-            return {"kind": kind, "note": _NOTES[kind]}
+        if search.outputs_right():
+            return {"kind": RUNTIME, "note": _RUNTIME if not coarse else f"{_ELSEWHERE}; {coarse}"}
+        if found is None or search.is_doubted(found.tensor):
+            return {"kind": UNKNOWN, "note": _ALL_EQUAL}
         item = alignment.intermediates[found.number] if found.number >= 0 else None
         step = self._subject.steps[found.step]
         wrong, reads = self._values(search, found)
         told = [weights[n] for n in search.read_wrong(found.step, weights)]
-        if found.expected is None:
-            kind, why = (WEIGHT, "; ".join(told)) if told else (UNKNOWN, _WITHOUT)
+        numbers = self._subject.numbers(found.step)
+        if found.expected is not None:
+            kind, why = kind_of(found.expected, wrong, told, numbers)
+        elif item is not None:
+            kind, why = kind_of_sketches(item.own, search.sketches[found.tensor], told, numbers)
         else:
-            kind, why = kind_of(found.expected, wrong, told, self._subject.numbers(found.step))
+            kind, why = (WEIGHT, "; ".join(told)) if told else (UNKNOWN, _WITHOUT)
         about = self._step(found.step, found.tensor) | {
             "module": step.module or (item.module if item else ""),
             "original": item.name if item else "",
+            "tried": found.expected is not None,
             "mended": found.mended,
             "kind": kind,
             "why": plain(why),
             "curve": _curve(search, found, alignment),
         }
+        if coarse:
+            about["coarse"] = coarse
         if into is not None:
             about |= self._reproduced(into, search, found, wrong, reads)
         return about
@@ -190,11 +211,22 @@ class _Place:
 
 _WITHOUT = "no intermediate of the original is like it; what it reads is right"
 
-_NOTES = {
-    RUNTIME: "run node by node, without the runtime's optimisations, the graph answers this case "
-    "rightly: look at how the runtime fuses nodes, and at the other cases",
-    UNKNOWN: "every tensor equals one of the original's, and an output still differs",
-}
+_RUNTIME = (
+    "run node by node, without the runtime's optimisations, the graph answers this case rightly: "
+    "look at how the runtime fuses nodes, and at the other cases"
+)
+
+_ELSEWHERE = (
+    "run node by node, the graph answers this case rightly: validate against the specification, "
+    "where the original's intermediates in the other cases are at hand"
+)
+
+_ALL_EQUAL = (
+    "every tensor equals one of the original's, and an output still differs, or does so in parts "
+    "that are small beside the whole"
+)
+
+_UNKNOWN_CASE = "the intermediates of no case are known"
 
 _PREFIX = ("", "main:")
 """What graphs put before the name of a weight: nothing, and MindIR that of its graph."""
@@ -223,13 +255,13 @@ def _curve(search: Search, found: Culprit, alignment: Alignment) -> list[list[An
     return [points[i] for i in sorted(chosen)]
 
 
-def _answers(artifact: Artifact, truth: Golden, limits: Limits) -> list[Outputs | str]:
+def _answers(artifact: Artifact, cases: Sequence[Recorded], limits: Limits) -> list[Outputs | str]:
     """Returns the artifact's outputs in each case, or why it refused."""
     try:
         with open_runner(artifact, limits) as runner:
-            return [_answer(runner, case) for case in truth.cases]
+            return [_answer(runner, case) for case in cases]
     except CheckError as error:
-        return [str(error)] * len(truth.cases)
+        return [str(error)] * len(cases)
 
 
 def _answer(runner: Runner, case: Recorded) -> Outputs | str:
