@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -38,18 +37,25 @@ def examine() -> tuple[Check, ...]:
         _library("torch", "checkpoints with a model, capture", ours, required=True),
         _library("onnx", "the onnx and mindir forms", ours, required=True),
         _library("onnxscript", "the export of torch models", ours, required=True),
-        _library("onnxruntime", "judging the onnx form", ours, required=True),
+        Check(
+            "onnxruntime",
+            # The one with the CANN provider takes the place of the other.
+            _version("onnxruntime") or _version("onnxruntime-cann"),
+            "judging the onnx form",
+            ours,
+            required=True,
+        ),
         _library("safetensors", "the safetensors form", ours, required=True),
         _library("prefect", "flow run, flow serve", ours, required=True),
         _library(
             "mindspore",
-            "judging the mindir form (making it needs nothing more)",
+            "judging the mindir form (making it needs nothing more), with CANN also on a device",
             "pip install 'ascend-migrate[mindspore]' (800 MB; Python 3.11 or 3.12)",
         ),
         Check(
             "CANN toolkit (atc)",
             _atc(),
-            "the .om form, which this release does not make yet",
+            "making the om form",
             "install CANN for the target chip, then source its set_env.sh",
         ),
         Check(
@@ -58,16 +64,31 @@ def examine() -> tuple[Check, ...]:
             "proofs at level `device`; without one every proof here is at level `cpu`",
             "run on a host with an Ascend driver (/dev/davinci0)",
         ),
+        _library(
+            "onnxruntime-cann",
+            "judging the onnx forms on a device (validate --runtime onnxruntime-cann)",
+            "pip install onnxruntime-cann 'numpy<2', in an environment of its own: docs/device.md",
+        ),
+        _library(
+            "ais_bench",
+            "judging the om form on a device (validate --runtime ais_bench)",
+            "install its wheels ais_bench and aclruntime from msit: docs/device.md",
+        ),
+        _library(
+            "torch_npu",
+            "judging the torch-npu form on a device (validate --runtime torch-npu)",
+            "install the version that goes with torch and with CANN: docs/device.md",
+        ),
     )
 
 
 def _library(name: str, needed_for: str, remedy: str, *, required: bool = False) -> Check:
-    return Check(name, _or_empty(lambda: version(name)), needed_for, remedy, required)
+    return Check(name, _version(name), needed_for, remedy, required)
 
 
-def _or_empty(look: Callable[[], str]) -> str:
+def _version(name: str) -> str:
     try:
-        return look()
+        return version(name)
     except PackageNotFoundError:
         return ""
 

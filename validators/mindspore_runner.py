@@ -1,4 +1,4 @@
-"""Runs a MindIR artifact with MindSpore on the CPU, in a process of its own."""
+"""Runs a MindIR artifact with MindSpore, in a process of its own."""
 
 import re
 import tempfile
@@ -16,7 +16,8 @@ from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators import mindir_twin
 from ascend_migrate.validators.closing import Closing
 from ascend_migrate.validators.feeds import check_names, has_sizes
-from ascend_migrate.validators.mindspore_process import MindSporeProcess, first_paragraph
+from ascend_migrate.validators.mindspore_process import CPU, MindSporeProcess, level_of
+from ascend_migrate.validators.worker_process import first_paragraph
 
 _VAGUE = "Load MindIR failed|null AbstractBasePtr|The MindIR file is invalid|Error:$"
 """Messages that name no cause; the cause is in MindSpore's log at GLOG_v=2."""
@@ -29,17 +30,18 @@ class MindSporeRunner(Closing):
         artifact: a MindIR artifact, or the path of a .mindir file.
         limits: for loading, and for one run.
         process: a process to share with other runners, which ends it; None to start one.
+        target: MindSpore's device; that of ``process``, if one is given.
 
     Raises:
         SourceError: the file was not written by ascend-migrate.
         CheckError: MindSpore refuses the graph.
-        ToolchainError: MindSpore is missing, crashed, or exceeded a limit.
+        ToolchainError: MindSpore or its device is missing, crashed, or exceeded a limit.
 
     Attributes:
+        name: of the runtime, with its device.
+        level: ``device`` on Ascend, which the process asserts when it loads the graph.
         twin: what was run in place of the graph itself, and why; "" while the graph itself runs.
     """
-
-    name = "mindspore-cpu"
 
     def __init__(
         self,
@@ -47,13 +49,15 @@ class MindSporeRunner(Closing):
         *,
         limits: Limits = DEFAULT_LIMITS,
         process: MindSporeProcess | None = None,
+        target: str = CPU,
     ) -> None:
         self._path = artifact.path if isinstance(artifact, Artifact) else artifact
         self.twin = ""
         self._links = ExitStack()
         self.signature = read_signature(self._path)
-        self._limits, self._shared = limits, process is not None
-        self._process = process or MindSporeProcess(limits)
+        self._limits, self._shared, self._target = limits, process is not None, target
+        self.name, self.level = f"mindspore-{target.lower()}", level_of(target)
+        self._process = process or MindSporeProcess(limits, target=target)
         try:
             self._key = self._process.load(self._path, self.signature.inputs)
         except CheckError as error:
@@ -109,7 +113,7 @@ class MindSporeRunner(Closing):
         try:
             return self._process.run(self._key, given)
         except KernelMissingError as error:
-            if self.twin:
+            if self.twin or self._target != CPU:  # only the CPU's kernels are known to be missing
                 raise
             folder = self._links.enter_context(tempfile.TemporaryDirectory(prefix="twin-"))
             twin = mindir_twin.write_twin(self._path, Path(folder))
@@ -140,7 +144,7 @@ class MindSporeRunner(Closing):
         """Tries once more with warnings shown, where the message alone names no cause."""
         if not re.search(_VAGUE, str(error)):
             return error
-        with MindSporeProcess(self._limits, verbosity=2) as process:
+        with MindSporeProcess(self._limits, verbosity=2, target=self._target) as process:
             try:
                 key = process.load(self._path, self.signature.inputs)
                 if feeds is not None:

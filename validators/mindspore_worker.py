@@ -1,46 +1,34 @@
 """The process that runs MindSpore, started by mindspore_process.py and by nothing else.
 
-    python -P -m ascend_migrate.validators.mindspore_worker READ_FD WRITE_FD
-
-Requests and answers are lines of JSON on two pipes of their own, because MindSpore prints to
-stdout and stderr as it pleases; arrays travel by position, as .npz files in the working directory.
-
-    {"load": KEY, "path": PATH, "inputs": [{"dtype": ..., "shape": ...}, ...]}  -> {"ok": true}
-    {"run": KEY, "feeds": FILE, "outputs": FILE}                                -> {"ok": true}
-    anything that MindSpore refuses                                       -> {"error": TEXT}
+python -P -m ascend_migrate.validators.mindspore_worker READ_FD WRITE_FD CPU|Ascend
 """
 
-import json
-import os
 import sys
 from typing import Any
 
 import numpy as np
 
-# What MindSpore raises from C++ and Python alike; anything else is a fault of this program.
-_REFUSALS = (
-    RuntimeError,
-    TypeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    NotImplementedError,
-    MemoryError,
-)
+from ascend_migrate.validators import worker
+
+_ASCEND = "Ascend"
 
 
 class Graphs:
-    """The graphs loaded so far, by key."""
+    """The graphs loaded so far, by key.
 
-    def __init__(self) -> None:
+    Args:
+        target: MindSpore's device_target.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
         self._loaded: dict[str, tuple[Any, list[str]]] = {}
 
     def load(self, key: str, path: str, inputs: list[dict[str, Any]]) -> None:
         """Loads a .mindir file; ``inputs`` say the element type and the shape of each input."""
         import mindspore
 
-        mindspore.set_device("CPU")
+        _choose(self._target)
         mindspore.set_context(mode=mindspore.GRAPH_MODE)
         graph = mindspore.nn.GraphCell(mindspore.load(path))
         if any(None in item["shape"] for item in inputs):
@@ -66,6 +54,41 @@ class Graphs:
         np.savez(outputs, *map(_array, results))
 
 
+def _choose(target: str) -> None:
+    """Sets the device, and asserts it.
+
+    Raises:
+        AbsentError: MindSpore has no back end for it on this machine.
+    """
+    import mindspore
+
+    try:
+        mindspore.set_device(target)
+    except RuntimeError as error:
+        if target != _ASCEND:
+            raise
+        said = str(error).partition(". ")[0]
+        raise worker.AbsentError(
+            "it does not reach an Ascend device; install the CANN that this MindSpore wants, run "
+            f"`source .../set_env.sh`, and see `npu-smi info` ({said})"
+        ) from error
+    chosen = mindspore.get_context("device_target")
+    if chosen != target:
+        raise worker.AbsentError(f"MindSpore chose the device {chosen}, not {target}")
+    if target == _ASCEND:
+        _keep_precision()
+
+
+def _keep_precision() -> None:
+    # Not verified on device. The types as the graph says (which MindSpore calls its default), and
+    # no HF32: CANN lets convolutions round float32 to 19 bits unless told otherwise.
+    from mindspore.device_context.ascend import op_precision
+
+    op_precision.precision_mode("must_keep_origin_dtype")
+    op_precision.conv_allow_hf32(False)
+    op_precision.matmul_allow_hf32(False)
+
+
 def _placeholder(item: dict[str, Any]) -> Any:
     import mindspore
 
@@ -83,27 +106,5 @@ def _array(item: Any) -> np.ndarray:
     return np.asarray(item.asnumpy())
 
 
-def answer(graphs: Graphs, request: dict[str, Any]) -> dict[str, Any]:
-    """Carries out one request."""
-    try:
-        if "load" in request:
-            graphs.load(request["load"], request["path"], request["inputs"])
-        else:
-            graphs.run(request["run"], request["feeds"], request["outputs"])
-    except _REFUSALS as error:
-        return {"error": f"{type(error).__name__}: {error}"}
-    return {"ok": True}
-
-
-def main() -> int:
-    """Answers requests until the pipe is closed."""
-    graphs = Graphs()
-    with os.fdopen(int(sys.argv[1]), "rb") as requests, os.fdopen(int(sys.argv[2]), "wb") as out:
-        for line in requests:
-            out.write(json.dumps(answer(graphs, json.loads(line))).encode() + b"\n")
-            out.flush()
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(worker.main(Graphs(sys.argv[3])))
