@@ -1,20 +1,22 @@
 """ONNX -> .om, by the ATC of an installed CANN."""
 
+import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.converters.atc.command import arguments
-from ascend_migrate.converters.atc.run import TIMEOUT, run_atc
+from ascend_migrate.converters.atc.command import arguments, mode_of
+from ascend_migrate.converters.atc.run import run_atc
 from ascend_migrate.pipeline import durable
+from ascend_migrate.pipeline.cann.keep_lists import check_names
+from ascend_migrate.pipeline.cann.om_file import IDENTITY, OM, identity, om_artifact
 from ascend_migrate.pipeline.cann.om_request import OmRequest
 from ascend_migrate.pipeline.cann.toolkit import Toolkit
-from ascend_migrate.pipeline.digest import canonical_json, file_digest
+from ascend_migrate.pipeline.digest import file_digest
 from ascend_migrate.pipeline.inputs import InputSpec
-from ascend_migrate.pipeline.onnx_signature import load_graph, weight_bytes
-
-OM, IDENTITY = "model.om", "om.json"
-"""The compiled file; and what makes it another one than that for another chip, beside it."""
+from ascend_migrate.pipeline.onnx_signature import external_files, load_graph, weight_bytes
+from ascend_migrate.pipeline.records import Artifact
 
 
 def convert(
@@ -24,9 +26,9 @@ def convert(
     request: OmRequest,
     toolkit: Toolkit,
     *,
-    timeout: float = TIMEOUT,
-) -> Path:
-    """Writes ``into/model.om`` and ``into/om.json``; ATC's log stays beside them.
+    log: Path | None = None,
+) -> Artifact:
+    """Writes the compiled model into a folder; ATC's log and the graph itself stay beside it.
 
     Args:
         graph: an ONNX file.
@@ -34,21 +36,45 @@ def convert(
         inputs: what the graph is fed.
         request: what is asked of ATC.
         toolkit: where ATC is.
-        timeout: seconds.
+        log: file for what ATC says; by default in the folder.
 
     Raises:
         SpecError, ConversionError, ToolchainError: ATC failed; says by whose fault.
     """
-    weights = weight_bytes(load_graph(graph))
-    given = arguments(str(graph.resolve()), str(into / "model"), inputs, request, weights)
-    made = run_atc(toolkit, given, into / "model", timeout=timeout)
+    into = into.resolve()  # ATC runs there
+    lists: dict[str, Any] = {name: file.resolve() for name, file in request.lists().items()}
+    model = load_graph(graph)
+    check_names(request, model.graph.node)
+    given = arguments(
+        str(graph.resolve()),
+        str(into / "model"),
+        inputs,
+        replace(request, **lists),
+        weight_bytes(model),
+    )
+    made = run_atc(toolkit, given, into / "model", log=log)
     with durable.storing(into):
         made.rename(into / OM)
-    asked = {**request.identity(), "toolkit": toolkit.version}
-    durable.write_file(into / IDENTITY, identity(asked, file_digest(graph)))
-    return into / OM
+    asked = {**request.identity(), "mode": mode_of(inputs), "toolkit": toolkit.version}
+    return completed(into, asked, graph)
 
 
-def identity(asked: Mapping[str, Any], graph: str) -> bytes:
-    """Returns om.json: the chip, the versions and the precision, and the digest of the graph."""
-    return canonical_json({"schema": "ascend-migrate/om/1", "graph": graph, **asked})
+def completed(folder: Path, asked: Mapping[str, Any], graph: Path) -> Artifact:
+    """Adds to compiled files the graph that they were made from, and what they are.
+
+    Args:
+        folder: with the compiled files.
+        asked: the request, how run_om.py is to give sizes, and the version of the toolkit.
+        graph: the ONNX file; it may be in the folder already.
+    """
+    names = [graph.name, *external_files(graph)]
+    made_from = {name: file_digest(graph.parent / name) for name in names}
+    with durable.storing(folder):
+        for name in names:
+            target = folder / name
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(graph.parent / name, target)
+    durable.write_file(folder / IDENTITY, identity(folder, asked, graph.name, made_from))
+    note = f"compiled for {asked['soc']} in the precision mode {asked['precision_mode']}"
+    return om_artifact(folder / OM, notes=(note,))

@@ -9,16 +9,17 @@ import click
 
 from ascend_migrate.flows import cli_options as shared
 from ascend_migrate.pipeline import durable
+from ascend_migrate.pipeline.cann.om_file import ANSWERS, OM
 from ascend_migrate.pipeline.cann.om_request import HOST_CPUS, PRECISION_MODES, OmRequest
-from ascend_migrate.pipeline.errors import ExitCode, SpecError
+from ascend_migrate.pipeline.errors import EvidenceError, ExitCode, SpecError
 
 if TYPE_CHECKING:
+    from ascend_migrate.converters.atc.bundle import Compiled
     from ascend_migrate.pipeline.inputs import InputSpec
 
-UNJUDGED = (
-    "Not judged, and not verified on device: an .om file runs on its chip alone. Ask it there what "
-    "a golden file asks."
-)
+UNJUDGED = "Not judged, and not verified on device: an .om file runs on its chip alone."
+
+_HOW_TO_ASK = "Ask it there with run_om.py of a bundle (om --bundle --golden), or by `validate`."
 
 
 @click.command()
@@ -39,7 +40,14 @@ UNJUDGED = (
     show_default=True,
     help="What ATC may lower; its own default would be fp16.",
 )
+@click.option(
+    "--keep-from",
+    type=shared.existing,
+    metavar="FORECAST",
+    help="What `forecast -o` wrote: its precision mode, and its list of what keeps its type.",
+)
 @click.option("--keep-dtype", type=shared.existing, help="Operators that keep their type.")
+@click.option("--op-precision", type=shared.existing, help="Arithmetic of single operators.")
 @click.option("--mixlist", type=shared.existing, help="Changes to the lists of a mixed mode.")
 @click.option("--aipp", type=shared.existing, help="Configuration of the preprocessing unit.")
 @click.option("--output-type", default="", help="Type that outputs are cast to, such as FP32.")
@@ -64,14 +72,11 @@ def om(
 
     A bundle is a folder to carry to a machine that has CANN; import-om takes it back.
     """
-    from ascend_migrate.pipeline.cann.generations import load_generation
+    from ascend_migrate.flows.compiling import checked
 
-    request = OmRequest(soc, cann, **options)
-    faults = request.faults(load_generation(cann).family(soc))
+    request = checked(OmRequest(soc, cann, **options))
     if golden is not None and not bundle:
-        faults.append("--golden goes with --bundle")
-    if faults:
-        raise SpecError("om", faults)
+        raise SpecError("om", ["--golden goes with --bundle"])
     fed = _inputs(model, inputs)
     with durable.no_empty_folder(out):
         make = _bundled if bundle else _compiled
@@ -87,23 +92,50 @@ def om(
 def import_om(folder: Path, out: Path, json_: bool) -> int:
     """Take back a bundle that was compiled elsewhere.
 
-    What is not what was sent is refused.
+    What a device answered is taken along; what is not what was sent is refused.
     """
     from ascend_migrate.converters.atc.bundle import read_bundle
-    from ascend_migrate.converters.onnx_to_om import IDENTITY, OM, identity
+    from ascend_migrate.converters.onnx_to_om import completed
     from ascend_migrate.flows.weights import prepare_folder
 
     found = read_bundle(folder)
+    answered = _answered(found)
     prepare_folder(out)
     with durable.no_empty_folder(out), durable.storing(out):
-        shutil.copyfile(found.om, out / OM)
-        durable.write_file(out / IDENTITY, identity(found.identity, found.graph))
-    shared.print_result(
-        {"om": str(out / OM), "identity": dict(found.identity), "graph": found.graph},
-        f"{out / OM}: compiled for {found.identity['soc']}\n{UNJUDGED}",
-        json_=json_,
-    )
+        for name, path in {OM: found.om, **found.weights, **answered}.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, out / name)
+        artifact = completed(out, found.identity, found.graph)
+    document = {
+        "om": str(artifact.path),
+        "identity": dict(found.identity),
+        "files": [file.to_json() for file in artifact.files],
+        "answers": str(out / ANSWERS) if answered else None,
+    }
+    against = found.golden or "GOLDEN"
+    how = f"see `ascend-migrate validate {artifact.path} --against {against}`"
+    then = f"Not judged yet: {how}" if answered else f"{UNJUDGED} {_HOW_TO_ASK}"
+    text = f"{artifact.path}: {'; '.join(artifact.notes)}\n{then}"
+    shared.print_result(document, text, json_=json_)
     return ExitCode.OK
+
+
+def _answered(found: "Compiled") -> dict[str, Path]:
+    """Returns the answers to be taken along, if there are any, and they are to what was asked."""
+    if found.answers is None:
+        return {}
+    from ascend_migrate.pipeline.cann.run_om import cases, feeds_digest, read
+    from ascend_migrate.pipeline.digest import file_digest
+    from ascend_migrate.validators.brought import read_answers
+
+    answers = read_answers(found.answers)
+    answers.check_asked(file_digest(found.om), str(found.identity["soc"]))
+    if found.golden is None or answers.golden != file_digest(found.golden):
+        raise EvidenceError(f"{found.answers}: are not to the questions of this folder; ask again")
+    asked = cases(read(str(found.golden), "input"))
+    if answers.cases != tuple(map(feeds_digest, asked)):
+        raise EvidenceError(f"{found.answers}: do not answer every case; ask again")
+    return {ANSWERS: found.answers}
 
 
 def _inputs(model: Path, texts: Sequence[str]) -> "Sequence[InputSpec]":
@@ -150,7 +182,8 @@ def _compiled(
     with shared.progress() as show:
         show(f"compile for {request.soc}")
         made = onnx_to_om.convert(model, out, inputs, request, toolkit)
-    return {"om": str(made), "judged": False}, f"{made}\n{UNJUDGED}"
+    text = f"{made.path}: {'; '.join(made.notes)}\n{UNJUDGED} {_HOW_TO_ASK}"
+    return {"om": str(made.path), "judged": False}, text
 
 
 COMMANDS = (om, import_om)

@@ -4,7 +4,8 @@ It is a pure function of a verdict and of the files as they really are. It opens
 verdict names exactly these files, every finding passed, and the checks that make a form's proof
 were all carried out. Nothing can be switched off. One thing can be waived, by name and in the
 specification: running a form for which the judging runtime has no kernel (`KERNELS`). Its weights
-are then all that is proved, and the verdict says so.
+are then all that is proved, and the verdict says so. A compiled file (om) cannot be waived: nobody
+can read its weights, so that its answers are all that there is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from ascend_migrate.pipeline.errors import PublicationRefusedError
 from ascend_migrate.pipeline.records import (
     GRAPH_FORMS,
+    READABLE_FORMS,
     FileEntry,
     Finding,
     Form,
@@ -30,12 +32,19 @@ KERNELS = "runtime.kernels"
 WAIVABLE_CHECKS = GRAPH_CHECKS - {"weights.ledger"}
 """What cannot be asked without them."""
 
+ORIGIN = "weights.origin"
+"""Whether a compiled file says which graph it was made from, and that graph is at hand. Nobody can
+read the file itself: the ledger is that of the graph, and only the device's answers are the file's.
+"""
+
 REQUIRED_CHECKS: Mapping[Form, Set[str]] = MappingProxyType(
     {
         Form.SAFETENSORS: frozenset({"weights.equal"}),
         Form.ONNX: GRAPH_CHECKS,
         Form.ONNX_CANN: GRAPH_CHECKS,
         Form.MINDIR: GRAPH_CHECKS,
+        Form.OM: GRAPH_CHECKS | {ORIGIN},
+        Form.TORCH_NPU: frozenset({"weights.equal"}),
     }
 )
 
@@ -119,7 +128,9 @@ def _proof_reasons(
         yield f"{form}: no check is known that proves this form"
         return
     made = {f.check for f in findings}
-    waived = any(f.check == KERNELS and f.outcome is Outcome.WAIVED for f in findings)
+    waived = form in READABLE_FORMS and any(
+        f.check == KERNELS and f.outcome is Outcome.WAIVED for f in findings
+    )
     for check in sorted(required[form] - made - (WAIVABLE_CHECKS if waived else frozenset())):
         yield f"{form}: {check} was not carried out"
     if form in GRAPH_FORMS and not waived and all(f.measured is None for f in findings):
@@ -138,6 +149,8 @@ def _finding_reasons(verdict: Verdict) -> Iterator[str]:
         elif finding.outcome is Outcome.WAIVED:
             if finding.check != KERNELS:
                 yield f"{where} is waived, which only {KERNELS} can be"
+            elif finding.form not in READABLE_FORMS:
+                yield f"{where} is waived, which no {finding.form} can be"
         elif finding.outcome is not Outcome.PASS:
             yield f"{where} failed{_numbers(finding)}: {finding.note or 'no reason given'}"
         elif _over(finding):

@@ -20,13 +20,21 @@ class Form(StrEnum):
     ONNX = "onnx"
     ONNX_CANN = "onnx-cann"
     MINDIR = "mindir"
+    OM = "om"
+    TORCH_NPU = "torch-npu"
 
 
 ONNX_FORMS = frozenset({Form.ONNX, Form.ONNX_CANN})
 """Forms that onnxruntime runs, and so what they hold must have kernels there."""
 
-GRAPH_FORMS = ONNX_FORMS | {Form.MINDIR}
+GRAPH_FORMS = ONNX_FORMS | {Form.MINDIR, Form.OM}
 """Forms that compute, so that at least one number must have been measured."""
+
+READABLE_FORMS = GRAPH_FORMS - {Form.OM}
+"""Forms that compute and can be looked into: of a compiled file, only its chip knows anything."""
+
+ASKED_FOR = frozenset({Form.ONNX_CANN, Form.OM, Form.TORCH_NPU})
+"""Forms for one compiler, chip or library, which are made only where they are asked for by name."""
 
 
 class Outcome(StrEnum):

@@ -1,10 +1,12 @@
 """The tables of a specification file and the types of their keys, checked by pydantic."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from ascend_migrate.pipeline.cann.om_request import DEFAULT_CANN, PRECISION_MODES, OmRequest
 from ascend_migrate.pipeline.limits import DEFAULT_TIMEOUT, GIB, Limits
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.spec import DEFAULT_CASES, DEFAULT_OPSET
@@ -64,6 +66,24 @@ class _Validation(_Table):
     waive_kernels: list[str] = []
 
 
+class _Om(_Table):
+    soc: str
+    cann: str = DEFAULT_CANN
+    precision_mode: str = PRECISION_MODES[0]
+    keep_from: str | None = None
+    keep_dtype: str | None = None
+    op_precision: str | None = None
+    mixlist: str | None = None
+    host_cpu: str | None = None
+
+    def request(self, located: Callable[[str], Path]) -> OmRequest:
+        files = ("keep_from", "keep_dtype", "op_precision", "mixlist")
+        paths: dict[str, Any] = {
+            name: located(text) for name in files if (text := getattr(self, name))
+        }
+        return OmRequest(self.soc, self.cann, self.precision_mode, host_cpu=self.host_cpu, **paths)
+
+
 class _Safetensors(_Table):
     max_shard_size: str | None = None
     store_as: Literal["float16", "bfloat16"] | None = None
@@ -81,6 +101,7 @@ class File(_Table):
     onnx: _Onnx = _Onnx()
     precision: _Precision | None = None
     safetensors: _Safetensors = _Safetensors()
+    om: _Om | None = None
     validation: _Validation = _Validation()
 
 

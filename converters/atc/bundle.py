@@ -1,10 +1,12 @@
 """A folder to carry to a machine with CANN: the graph, the exact command, and what to bring back.
 
 model.onnx, model.safetensors   the graph and its weights
+keep_dtype.cfg, ...             the lists that were asked for
 request.json                    what is asked for, with the digest of every file
 convert.sh                      checks the folder, runs ATC, judges its success three ways
 run_om.py, golden.safetensors   to ask the result on the device
-result.json, atc.log, *.om      what convert.sh leaves
+result.json, atc.log, compiled/ what convert.sh leaves
+answers.safetensors             what run_om.py leaves
 """
 
 import json
@@ -15,21 +17,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.converters.atc import run_om
-from ascend_migrate.converters.atc.command import arguments, size_arguments
+from ascend_migrate.converters.atc.command import arguments, mode_of
 from ascend_migrate.converters.atc.messages import SUCCESS, failure
 from ascend_migrate.converters.atc.run import LOG
 from ascend_migrate.pipeline import durable
-from ascend_migrate.pipeline.cann.om_request import OmRequest
+from ascend_migrate.pipeline.cann import run_om
+from ascend_migrate.pipeline.cann.keep_lists import check_names
+from ascend_migrate.pipeline.cann.om_file import ANSWERS, WEIGHTS
+from ascend_migrate.pipeline.cann.om_request import LISTS, OmRequest
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
-from ascend_migrate.pipeline.errors import EvidenceError, SourceError
+from ascend_migrate.pipeline.errors import EvidenceError, SourceError, SpecError
 from ascend_migrate.pipeline.inputs import InputSpec
+from ascend_migrate.pipeline.oci_manifest import path_faults
 from ascend_migrate.pipeline.onnx_signature import external_files, load_graph, weight_bytes
 
-SCHEMA = "ascend-migrate/om-bundle/1"
+SCHEMA = "ascend-migrate/om-bundle/2"
 MODEL, REQUEST, RESULT, SCRIPT = "model.onnx", "request.json", "result.json", "convert.sh"
 GOLDEN, RUNNER = "golden.safetensors", "run_om.py"
-_OUTPUT = "model"
+COMPILED = "compiled"
+"""Folder of what ATC writes: its names for files are its own."""
+_OUTPUT = f"{COMPILED}/model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +45,19 @@ class Compiled:
 
     Attributes:
         om: the compiled file.
+        weights: what ATC wrote beside it, by the path from its folder.
         identity: what was asked for, and the toolkit that did it.
-        graph: digest of the ONNX file that it was made from.
+        graph: the ONNX file that it was made from.
+        golden: what the device was to be asked; None if nothing.
+        answers: what it answered; None where it was not asked.
     """
 
     om: Path
+    weights: Mapping[str, Path]
     identity: Mapping[str, Any]
-    graph: str
+    graph: Path
+    golden: Path | None
+    answers: Path | None
 
 
 def write_bundle(
@@ -68,15 +81,19 @@ def write_bundle(
         SpecError: ATC cannot be told these sizes.
         StoreError: a file cannot be written.
     """
-    given = {MODEL: graph, **{name: graph.parent / name for name in external_files(graph)}}
-    lists = {"keep_dtype": request.keep_dtype, "mixlist": request.mixlist, "aipp": request.aipp}
-    given |= {file.name: file for file in lists.values() if file is not None}
-    local = replace(request, **{k: f and Path(f.name) for k, f in lists.items()})  # type: ignore[arg-type]
-    given[RUNNER] = Path(str(run_om.__file__))
-    if golden is not None:
-        given[GOLDEN] = golden
-    weights = weight_bytes(load_graph(graph))
-    command = ["atc", *arguments(MODEL, _OUTPUT, inputs, local, weights)]
+    model = load_graph(graph)
+    check_names(request, model.graph.node)
+    files = [(MODEL, graph), *((name, graph.parent / name) for name in external_files(graph))]
+    files += [(LISTS[name], file) for name, file in request.lists().items()]
+    files += [(RUNNER, Path(str(run_om.__file__)))]
+    files += [(GOLDEN, golden)] if golden is not None else []
+    given = dict(files)
+    twice = [name for name, path in files if given[name] != path]
+    if twice:
+        raise SpecError(str(graph), [f"its {twice[0]} has the name of a file of the bundle"])
+    lists: dict[str, Any] = {name: Path(LISTS[name]) for name in request.lists()}
+    local = replace(request, **lists)
+    command = ["atc", *arguments(MODEL, _OUTPUT, inputs, local, weight_bytes(model))]
     with durable.storing(into):
         for name, path in given.items():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +101,7 @@ def write_bundle(
     digests = {name: file_digest(into / name) for name in sorted(given)}
     document = {
         "schema": SCHEMA,
-        "request": dict(request.identity()),
+        "request": {**request.identity(), "mode": mode_of(inputs)},
         "command": command,
         "files": digests,
     }
@@ -102,11 +119,9 @@ def read_bundle(folder: Path) -> Compiled:
         EvidenceError: a file is not the one that was sent, or the result is for another chip.
         SpecError, ConversionError, ToolchainError: ATC failed there.
     """
-    asked = _document(folder / REQUEST)
-    if asked.get("schema") != SCHEMA:
-        raise SourceError(f"{folder / REQUEST}: not written by this release ({SCHEMA})")
+    asked = _asked(folder)
     for name, digest in asked["files"].items():
-        if ".." in Path(name).parts or Path(name).is_absolute() or not (folder / name).is_file():
+        if not (folder / name).is_file():
             raise EvidenceError(f"{folder}: {name} is missing; bring the whole folder back")
         if file_digest(folder / name) != digest:
             raise EvidenceError(f"{folder / name}: is not the file that was sent")
@@ -116,31 +131,52 @@ def read_bundle(folder: Path) -> Compiled:
             raise failure(MODEL, log.read_text(encoding="utf-8", errors="replace"), str(log))
         raise SourceError(f"{folder}: was not converted; run {SCRIPT} where CANN is installed")
     result = _document(folder / RESULT)
-    name = str(result.get("om", ""))
-    om = folder / name
-    if Path(name).name != name or om.suffix != ".om" or not om.is_file():
-        raise EvidenceError(f"{folder / RESULT}: names no .om file of this folder")
-    if f"sha256:{result.get('sha256')}" != file_digest(om):
-        raise EvidenceError(f"{om}: is not the file that {SCRIPT} made")
+    om, weights = _compiled(folder, result)
     if result.get("soc") != asked["request"]["soc"]:
         raise EvidenceError(
             f"{folder / RESULT}: is for {result.get('soc')}, asked was {asked['request']['soc']}"
         )
+    golden, answers = folder / GOLDEN, folder / ANSWERS
     return Compiled(
         om,
+        weights,
         {**asked["request"], "toolkit": str(result.get("toolkit", ""))},
-        asked["files"][MODEL],
+        folder / MODEL,
+        golden if GOLDEN in asked["files"] else None,
+        answers if answers.is_file() else None,
     )
 
 
-def mode_of(inputs: Sequence[InputSpec]) -> str:
-    """Returns how the runner has to give the sizes: ais_bench has a mode for each of ATC's ways."""
-    given = " ".join(size_arguments(inputs))
-    if "--dynamic_batch_size" in given:
-        return "dymbatch"
-    if "--dynamic_dims" in given:
-        return "dymdims"
-    return "dymshape" if "~" in given else "static"
+def _asked(folder: Path) -> dict[str, Any]:
+    """Returns what the folder was made for: ``request``, and ``files`` with their digests."""
+    path = folder / REQUEST
+    found = _document(path)
+    if found.get("schema") != SCHEMA:
+        raise SourceError(f"{path}: not written by this release ({SCHEMA})")
+    request, files = found.get("request"), found.get("files")
+    if not isinstance(request, dict) or not isinstance(files, dict) or MODEL not in files:
+        raise SourceError(f"{path}: does not say what was asked for; make the bundle again")
+    if not all(isinstance(request.get(key), str) for key in ("soc", "precision_mode")):
+        raise SourceError(f"{path}: does not say for which chip; make the bundle again")
+    faults = path_faults([*files])
+    if faults:
+        raise EvidenceError(f"{path}: {'; '.join(faults)}")
+    return found
+
+
+def _compiled(folder: Path, result: Mapping[str, Any]) -> tuple[Path, dict[str, Path]]:
+    """Returns what ATC wrote, if it is what the script found: the .om file, and its weights."""
+    files = result.get("files")
+    files = files if isinstance(files, dict) else {}
+    ours = {name for name in files if name.startswith(f"{COMPILED}/")}
+    om = str(result.get("om"))
+    if path_faults([*files]) or ours != {*files} or om not in ours or not om.endswith(".om"):
+        raise EvidenceError(f"{folder / RESULT}: names no .om file of this folder")
+    for name, digest in files.items():
+        if not (folder / name).is_file() or digest != file_digest(folder / name):
+            raise EvidenceError(f"{folder / name}: is not the file that {SCRIPT} made")
+    beside = {name.removeprefix(f"{COMPILED}/"): folder / name for name in files if name != om}
+    return folder / om, beside
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -163,7 +199,10 @@ def _script(
 ) -> str:
     """The script, in plain sh: a machine with CANN has no more than that for certain."""
     sums = "\n".join(f"{d.removeprefix('sha256:')}  {name}" for name, d in digests.items())
-    runner = f"python3 {RUNNER} $om {mode_of(inputs)} {GOLDEN} answers.safetensors"
+    asking = "nothing to ask it came along (--golden)"
+    if GOLDEN in digests:
+        runner = f"python3 {RUNNER} $om {mode_of(inputs)} {GOLDEN} {ANSWERS}"
+        asking = f"on a machine with the chip, ask it: {runner}"
     return _TEMPLATE.format(
         soc=request.soc,
         cann=request.cann,
@@ -172,8 +211,11 @@ def _script(
         log=LOG,
         success=SUCCESS,
         output=_OUTPUT,
+        compiled=COMPILED,
+        weights=WEIGHTS,
         result=RESULT,
-        runner=runner,
+        answers=ANSWERS,
+        asking=asking,
     )
 
 
@@ -198,7 +240,8 @@ then
     echo "convert.sh: a file of this folder is damaged; copy the folder again" >&2
     exit 2
 fi
-rm -f {output}.om {output}_linux_*.om {result}
+rm -rf {compiled} {result} {answers}
+mkdir {compiled} || exit 3
 {command} >{log} 2>&1
 code=$?
 om=""
@@ -213,10 +256,15 @@ fi
 root=${{ASCEND_TOOLKIT_HOME:-${{ASCEND_HOME_PATH:-/nowhere}}}}
 toolkit=$(sed -n 's/^version=//p' "$root"/*-linux/ascend_toolkit_install.info 2>/dev/null |
     head -n 1)
-sum=$(sha256sum "$om" | cut -d ' ' -f 1)
-printf '{{"om": "%s", "sha256": "%s", "soc": "{soc}", "toolkit": "%s"}}\\n' \\
-    "$om" "$sum" "$toolkit" >{result}
-echo "convert.sh: wrote $om; on a machine with the chip, ask it:"
-echo "    {runner}"
+files=""
+find "$om" {compiled}/{weights} -type f 2>/dev/null | sort >{result}.names
+while IFS= read -r file; do
+    sum=$(sha256sum "$file" | cut -d ' ' -f 1)
+    files="$files${{files:+, }}\\"$file\\": \\"sha256:$sum\\""
+done <{result}.names
+rm -f {result}.names
+printf '{{"om": "%s", "files": {{%s}}, "soc": "{soc}", "toolkit": "%s"}}\\n' \\
+    "$om" "$files" "$toolkit" >{result}
+echo "convert.sh: wrote $om; {asking}"
 echo "then bring the folder back: ascend-migrate import-om FOLDER"
 """

@@ -46,6 +46,7 @@ def arguments(
         "--log=error",
     ]
     found += _given("keep_dtype", request.keep_dtype)
+    found += _given("op_precision_mode", request.op_precision)
     found += _given("modify_mixlist", request.mixlist)
     found += _given("insert_op_conf", request.aipp)
     found += [f"--output_type={request.output_type}"] if request.output_type else []
@@ -94,6 +95,16 @@ def size_arguments(inputs: Sequence[InputSpec]) -> list[str]:
     places = [d.name for item in inputs for d in item.shape if isinstance(d, Dim) and d in listed]
     rows = [",".join(str(profile[name]) for name in places) for profile in profiles]
     return [*found, "--input_format=ND", f"--dynamic_dims={';'.join(rows)}"]
+
+
+def mode_of(inputs: Sequence[InputSpec]) -> str:
+    """Returns how the runner has to give the sizes: ais_bench has a mode for each of ATC's ways."""
+    given = " ".join(size_arguments(inputs))
+    if "--dynamic_batch_size" in given:
+        return "dymbatch"
+    if "--dynamic_dims" in given:
+        return "dymdims"
+    return "dymshape" if "~" in given else "static"
 
 
 def _size(dim: int | Dim) -> str:

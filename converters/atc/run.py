@@ -19,7 +19,12 @@ TIMEOUT = 7200.0
 
 
 def run_atc(
-    toolkit: Toolkit, arguments: Sequence[str], output: Path, *, timeout: float = TIMEOUT
+    toolkit: Toolkit,
+    arguments: Sequence[str],
+    output: Path,
+    *,
+    log: Path | None = None,
+    timeout: float = TIMEOUT,
 ) -> Path:
     """Compiles, and returns the .om file.
 
@@ -30,6 +35,7 @@ def run_atc(
         toolkit: where ATC is.
         arguments: of ATC; they name ``output``.
         output: path of the result without its suffix, in an existing folder.
+        log: file for what ATC says; by default `LOG` beside the result.
         timeout: seconds.
 
     Raises:
@@ -37,8 +43,9 @@ def run_atc(
         ConversionError: ATC does not take the graph.
         ToolchainError: it cannot be started, takes too long, or fails in itself.
     """
-    log = output.parent / LOG
-    code = _run([str(toolkit.atc), *arguments], log, toolkit.environment(os.environ), timeout)
+    log = log or output.parent / LOG
+    command = [str(toolkit.atc), *arguments]
+    code = _run(command, log, output.parent, toolkit.environment(os.environ), timeout)
     said = log.read_text(encoding="utf-8", errors="replace")
     if code != 0 or SUCCESS not in said:
         raise failure(output.name, said, str(log))
@@ -53,7 +60,9 @@ def _of_other_hosts(output: Path) -> list[Path]:
     return sorted(output.parent.glob(f"{output.name}_linux_*.om"))
 
 
-def _run(command: Sequence[str], log: Path, environment: dict[str, str], timeout: float) -> int:
+def _run(
+    command: Sequence[str], log: Path, folder: Path, environment: dict[str, str], timeout: float
+) -> int:
     with log.open("wb") as said:
         try:
             process = subprocess.Popen(
@@ -61,7 +70,7 @@ def _run(command: Sequence[str], log: Path, environment: dict[str, str], timeout
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                cwd=log.parent,
+                cwd=folder,
                 env=environment,
                 start_new_session=True,
             )

@@ -20,7 +20,7 @@ ROOTS = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")
 MISSING = (
     "needs the CANN toolkit, which is not here: install Ascend-cann-toolkit (from CANN 8.5 on with "
     "the operator package of the target chip) and run `source .../set_env.sh`; or make a folder to "
-    "carry to a machine that has it with --bundle"
+    "carry to a machine that has it with `om --bundle`"
 )
 
 _INSTALL_INFO = "ascend_toolkit_install.info"

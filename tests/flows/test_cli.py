@@ -26,7 +26,7 @@ OUTCOMES = {
     "no argument": (["inspect"], 2, "Missing argument 'PATH'"),
     "no file": (["inspect", "absent.pt"], 2, "'absent.pt' does not exist"),
     "no checkpoint": (["inspect", "toy_models.py"], 2, "toy_models.py: is of no known format"),
-    "no form": (["migrate", "toy.pt", "--to", "om"], 2, "to: no form 'om'"),
+    "no form": (["migrate", "toy.pt", "--to", "elf"], 2, "to: no form 'elf'"),
     "no model": (["migrate", "toy.pt"], 2, "model: is required for onnx, mindir"),
     "no specification": (["capture", "toy.pt", "-o", "{0}/g"], 2, "is not a specification"),
     "no such name": (["gate", "toy", "--registry", "{0}/nowhere"], 2, "toy: no such name"),
@@ -126,7 +126,7 @@ def test_names_that_do_not_fit_are_all_listed(
 def test_every_fault_of_a_specification_has_its_line(
     in_home: Home, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    Path("bad.toml").write_text('to = ["om"]\nnam = "x"\n[source]\npath = "absent.pt"\n')
+    Path("bad.toml").write_text('to = ["elf"]\nnam = "x"\n[source]\npath = "absent.pt"\n')
     code, out, err = run(capfd, "migrate", "bad.toml", "--json")
     assert code == 2
     faults = json.loads(out)["faults"]

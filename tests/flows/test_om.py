@@ -53,6 +53,19 @@ def test_a_compiled_file_says_what_it_is(
     assert (tmp_path / "out" / "atc.log").is_file()
 
 
+def test_paths_are_those_of_the_caller(
+    model: Path, tmp_path: Path, cann: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ATC runs in the folder of its result."""
+    monkeypatch.chdir(tmp_path)
+    node = onnx.load(model).graph.node[0]
+    Path("keep.txt").write_text(f"{node.name or 'Abs_0'}\n")
+    options = ["--precision-mode", "fp16", "--keep-dtype", "keep.txt"]
+    assert cli.run(asked(Path("model.onnx"), Path("out"), *options)) == 0
+    names = {"atc.log", "model.om", "model.onnx", "om.json"}
+    assert {path.name for path in Path("out").iterdir()} == names
+
+
 def test_two_chips_make_two_files(model: Path, tmp_path: Path, cann: Path) -> None:
     for chip in ("Ascend910B3", "Ascend310P3"):
         assert cli.run(["om", str(model), "--soc", chip, "-o", str(tmp_path / chip)]) == 0
@@ -90,7 +103,9 @@ def test_a_bundle_goes_and_comes_back(
     assert cli.run(["import-om", str(bundle), "-o", str(tmp_path / "out"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["identity"]["soc"] == "Ascend910B3"
-    assert (tmp_path / "out" / "model.om").read_bytes() == (bundle / "model.om").read_bytes()
+    assert (tmp_path / "out" / "model.om").read_bytes() == (
+        bundle / "compiled" / "model.om"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize(

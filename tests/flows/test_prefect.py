@@ -60,10 +60,10 @@ def test_request_at_fault_starts_no_server(
     home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     good = str(home.spec(tmp_path))
-    bad = home.spec(tmp_path, to=("om",))
+    bad = home.spec(tmp_path, to=("elf",))
     for arguments, said in (
-        (["run", str(bad)], "to: no form 'om'"),
-        (["serve", good, str(bad), "--cron", "* * * * *"], "to: no form 'om'"),
+        (["run", str(bad)], "to: no form 'elf'"),
+        (["serve", good, str(bad), "--cron", "* * * * *"], "to: no form 'elf'"),
         (["serve", good, good, "--cron", "* * * * *"], "name: 'toy' is that of"),
         (["serve", good, "--cron", "daily at three"], "--cron: 'daily at three' is not"),
     ):

@@ -73,7 +73,7 @@ ODD: dict[str, tuple[bytes, str]] = {
     "one key less": (altered(lambda d: d.pop("extra")), "'extra'"),
     "no note": (altered(lambda d: d["verdict"]["findings"][0].pop("note")), "'note'"),
     "no source": (altered(lambda d: d["verdict"].pop("source")), "'source'"),
-    "other form": (altered(lambda d: d["verdict"]["subjects"].update(om=[])), "'om'"),
+    "other form": (altered(lambda d: d["verdict"]["subjects"].update(elf=[])), "'elf'"),
     "other outcome": (
         altered(lambda d: d["verdict"]["findings"][0].update(outcome="skipped")),
         "'skipped'",

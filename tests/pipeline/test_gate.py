@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ascend_migrate.pipeline.errors import ExitCode, PublicationRefusedError
-from ascend_migrate.pipeline.gate import KERNELS, admit
+from ascend_migrate.pipeline.gate import KERNELS, ORIGIN, admit
 from ascend_migrate.pipeline.records import FileEntry, Finding, Form, Outcome, Verdict
 
 GRAPH = ("outputs.close", "outputs.present", "calls.repeatable", "weights.ledger")
@@ -23,14 +23,21 @@ FILES = {
         FileEntry("model.safetensors", "sha256:1", 10),
     ),
     Form.MINDIR: (FileEntry("model.mindir", "sha256:3", 30),),
+    Form.OM: (FileEntry("model.om", "sha256:5", 35), FileEntry("om.json", "sha256:6", 5)),
+    Form.TORCH_NPU: (
+        FileEntry("model.safetensors", "sha256:1", 10),
+        FileEntry("torch_npu.json", "sha256:7", 15),
+    ),
 }
 PROOF = (
     Finding("weights.equal", Form.SAFETENSORS, "w", Outcome.PASS),
     *(
         Finding(check, form, "y", Outcome.PASS, *((0.5, 1.0) if check == GRAPH[0] else ()))
-        for form in (Form.ONNX, Form.ONNX_CANN, Form.MINDIR)
+        for form in (Form.ONNX, Form.ONNX_CANN, Form.MINDIR, Form.OM)
         for check in GRAPH
     ),
+    Finding(ORIGIN, Form.OM, "model.om", Outcome.PASS),
+    Finding("weights.equal", Form.TORCH_NPU, "w", Outcome.PASS),
 )
 PROVED = Verdict("sha256:s", "sha256:g", FILES, PROOF)
 
@@ -148,7 +155,8 @@ def test_anything_less_is_refused(name: str) -> None:
 @pytest.mark.parametrize(("form", "check"), [(f.form, f.check) for f in PROOF])
 def test_no_check_can_be_left_out(form: Form, check: str) -> None:
     said = reasons(without(form, check))
-    wanted = "nothing was checked" if form is Form.SAFETENSORS else f"{check} was not carried out"
+    alone = form in (Form.SAFETENSORS, Form.TORCH_NPU)  # the only check that they have
+    wanted = "nothing was checked" if alone else f"{check} was not carried out"
     assert f"{form}: {wanted}" in said
 
 
@@ -157,9 +165,10 @@ def test_one_line_carries_every_reason() -> None:
         admit(replace(PROVED, source="", findings=PROOF[1:]), subjects=FILES, name="toy")
     assert caught.value.exit_code is ExitCode.REFUSED
     assert str(caught.value) == (
-        "toy refused: mindir: the verdict does not name its source; onnx: the verdict does not "
-        "name its source; onnx-cann: the verdict does not name its source; safetensors: nothing "
-        "was checked"
+        "toy refused: mindir: the verdict does not name its source; om: the verdict does not name "
+        "its source; onnx: the verdict does not name its source; onnx-cann: the verdict does not "
+        "name its source; safetensors: nothing was checked; torch-npu: the verdict does not name "
+        "its source"
     )
 
 
@@ -247,6 +256,18 @@ def test_a_waived_form_is_proved_by_its_weights_alone() -> None:
     unwaived = replace(PROVED, findings=(*ledger, replace(WAIVED, outcome=Outcome.NOT_RUN)))
     assert "mindir: runtime.kernels on RmsNorm was not run: no kernel" in reasons(unwaived)
     assert "mindir: outputs.close was not carried out" in reasons(unwaived)
+
+
+def test_a_compiled_file_cannot_be_waived() -> None:
+    ledger = [f for f in PROOF if f.form is not Form.OM or f.check.startswith("weights.")]
+    waived = replace(PROVED, findings=(*ledger, replace(WAIVED, form=Form.OM)))
+    assert reasons(waived) == (
+        "om: calls.repeatable was not carried out",
+        "om: outputs.close was not carried out",
+        "om: outputs.present was not carried out",
+        "om: no number was measured",
+        "om: runtime.kernels on RmsNorm is waived, which no om can be",
+    )
 
 
 def test_a_waiver_does_not_excuse_the_weights() -> None:

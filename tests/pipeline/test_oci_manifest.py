@@ -153,7 +153,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
         "vnd.ascend-migrate.source",
     ),
     "layer without notes": (altered(lambda d: d["layers"][0].pop("annotations")), "annotations"),
-    "other form": (altered(note(0, "vnd.ascend-migrate.forms", "om")), "'om'"),
+    "other form": (altered(note(0, "vnd.ascend-migrate.forms", "elf")), "'elf'"),
     "no form": (altered(note(0, "vnd.ascend-migrate.forms", "")), "is not a valid Form"),
     # Such a file would be pulled without ever being asked about at the gate.
     "form without entry": (

@@ -52,7 +52,7 @@ def test_reads_a_file_with_paths_relative_to_its_folder(folder: Path) -> None:
 def test_reports_every_fault_at_once_with_its_key(folder: Path) -> None:
     tables: dict[str, Any] = {
         "name": "Not A Name",
-        "to": ["onnx", "om"],
+        "to": ["onnx", "elf"],
         "inputs": ["x=int3[2]"],
         "sourc": 1,
         "source": {"path": "absent.pt", "kay": "x"},
@@ -64,7 +64,7 @@ def test_reports_every_fault_at_once_with_its_key(folder: Path) -> None:
     text = "\n".join(caught.value.faults)
     for part in (
         "name: 'Not A Name'",
-        "no form 'om'",
+        "no form 'elf'",
         "unknown dtype 'int3'",
         "sourc: no such key",
         "source.kay: no such key",
@@ -172,7 +172,7 @@ def test_a_plain_request_is_the_one_that_its_tables_make(folder: Path, forms: li
     assert plain == make_spec(tables, subject="it", base=folder)
 
 
-@pytest.mark.parametrize("forms", [["onnx"], ["om"], ["safetensors", "mindir"]])
+@pytest.mark.parametrize("forms", [["onnx"], ["elf"], ["safetensors", "mindir"]])
 def test_a_plain_request_has_the_faults_of_its_tables(folder: Path, forms: list[str]) -> None:
     tables = {"name": "toy", "to": forms, "source": {"path": "model.pt"}}
     with pytest.raises(SpecError) as expected:

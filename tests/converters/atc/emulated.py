@@ -14,8 +14,9 @@ import hashlib, os, pathlib, sys, time
 
 KNOWN = {"Ascend310P3", "Ascend910B3", "Ascend910_9391"}
 OPTIONS = set("""framework model output soc_version input_shape input_format precision_mode_v2
-    deterministic log keep_dtype modify_mixlist insert_op_conf output_type host_env_os host_env_cpu
-    external_weight dynamic_batch_size dynamic_image_size dynamic_dims""".split())
+    deterministic log keep_dtype op_precision_mode modify_mixlist insert_op_conf
+    output_type host_env_os host_env_cpu external_weight dynamic_batch_size
+    dynamic_image_size dynamic_dims""".split())
 FAILED = ("ATC run failed, Please check the detail log, "
           "Try 'atc --help' for more information")
 
@@ -44,12 +45,20 @@ if behaviour == "no code":
 if behaviour == "hangs":
     pathlib.Path("pid").write_text(str(os.getpid()))
     time.sleep(600)
+for option in ("keep_dtype", "op_precision_mode", "modify_mixlist", "insert_op_conf"):
+    if option in given and not pathlib.Path(given[option]).is_file():
+        fail(f"E10001: Value [{given[option]}] for parameter [--{option}] is invalid.")
 graph = pathlib.Path(given["model"]).read_bytes()
 print("...")
 host = "_linux_" + given["host_env_cpu"] if "host_env_cpu" in given else ""
 if behaviour != "writes nothing":
     om = pathlib.Path(given["output"] + host + ".om")
     om.write_text("emulated " + hashlib.sha256(graph).hexdigest())
+    if given.get("external_weight") == "1" or behaviour == "weights beside":
+        (om.parent / "weight").mkdir()
+        (om.parent / "weight" / "0").write_text("emulated weights")
+if behaviour == "fails after writing":
+    fail("E20001: the compilation failed.")
 if behaviour != "says nothing":
     print("ATC run success, welcome to the next use.")
 '''

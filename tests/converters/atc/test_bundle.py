@@ -3,6 +3,7 @@
 Its script is run for real, against a program that keeps to the documented contract of ATC.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -18,10 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 from tests.converters.atc.emulated import install
 
-from ascend_migrate.converters.atc import run_om
-from ascend_migrate.converters.atc.bundle import mode_of, read_bundle, write_bundle
+from ascend_migrate.converters.atc.bundle import read_bundle, write_bundle
+from ascend_migrate.converters.atc.command import mode_of
+from ascend_migrate.pipeline.cann import run_om
 from ascend_migrate.pipeline.cann.om_request import OmRequest
-from ascend_migrate.pipeline.errors import ConversionError, EvidenceError, SourceError
+from ascend_migrate.pipeline.errors import ConversionError, EvidenceError, SourceError, SpecError
 from ascend_migrate.pipeline.inputs import InputSpec, parse_inputs
 
 REQUEST = OmRequest("Ascend910B3", "8.1")
@@ -33,8 +35,7 @@ def inputs(text: str = "x=float32[2,3]") -> tuple[InputSpec, ...]:
     return found
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def write_matmul(folder: Path, location: str = "w.bin") -> None:
     weight = numpy_helper.from_array(np.ones((3, 4), np.float32), "w")
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"], "product")],
@@ -44,11 +45,16 @@ def bundle(tmp_path: Path) -> Path:
         [weight],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(
+        model, folder / "m.onnx", save_as_external_data=True, location=location, size_threshold=0
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
     source = tmp_path / "source"
     source.mkdir()
-    onnx.save(
-        model, source / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
-    )
+    write_matmul(source)
     save_file({"0/input/x": np.ones((2, 3), np.float32)}, source / "golden.safetensors")
     folder = tmp_path / "bundle"
     folder.mkdir()
@@ -89,6 +95,73 @@ def test_everything_is_in_it(bundle: Path) -> None:
     assert document["files"]["w.bin"] == f"sha256:{digest}"
 
 
+def test_lists_and_buckets_go_along_under_names_of_ours(tmp_path: Path) -> None:
+    write_matmul(tmp_path)
+    texts = {"a.txt": "product\n", "b.txt": "[ByNodeName]\nproduct=enable_float_32_execution\n"}
+    texts |= {"c.txt": "{}", "d.txt": "aipp_op{}"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    request = OmRequest(
+        *("Ascend910B3", "8.1", "mixed_float16"),
+        keep_dtype=tmp_path / "a.txt",
+        op_precision=tmp_path / "b.txt",
+        mixlist=tmp_path / "c.txt",
+        aipp=tmp_path / "d.txt",
+        host_cpu="aarch64",
+    )
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    write_bundle(tmp_path / "m.onnx", folder, inputs("x=float32[b=1|2,3]"), request)
+    lists = ["keep_dtype.cfg", "op_precision.ini", "modify_mixlist.json", "aipp.cfg"]
+    assert [(folder / name).read_text() for name in lists] == [*texts.values()]
+    document = json.loads((folder / "request.json").read_text())
+    assert set(lists) < set(document["files"])
+    assert {
+        "--keep_dtype=keep_dtype.cfg",
+        "--op_precision_mode=op_precision.ini",
+        "--modify_mixlist=modify_mixlist.json",
+        "--insert_op_conf=aipp.cfg",
+        "--input_shape=x:-1,3",
+        "--dynamic_batch_size=1,2",
+        "--precision_mode_v2=mixed_float16",
+    } < set(document["command"])
+    done = converted(folder, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing to ask it came along" in done.stdout
+    found = read_bundle(folder)
+    assert found.om.name == "model_linux_aarch64.om"
+    assert found.identity["mode"] == "dymbatch"
+    digest = hashlib.sha256(b"product\n").hexdigest()
+    assert found.identity["lists"]["keep_dtype"] == f"sha256:{digest}"
+    (folder / "keep_dtype.cfg").write_text("another\n")
+    assert converted(folder, tmp_path).returncode == 2
+    with pytest.raises(EvidenceError, match=r"keep_dtype\.cfg: is not the file that was sent"):
+        read_bundle(folder)
+
+
+def test_a_list_of_another_graph_is_refused(tmp_path: Path) -> None:
+    write_matmul(tmp_path)
+    (tmp_path / "keep.txt").write_text("OpType::Softmax\nproduct\nnobody\n")
+    request = OmRequest("Ascend910B3", "8.1", "fp16", keep_dtype=tmp_path / "keep.txt")
+    with pytest.raises(SpecError, match="1 of its nodes are not in the graph: nobody"):
+        write_bundle(tmp_path / "m.onnx", tmp_path, inputs(), request)
+
+
+def test_weights_that_would_hide_a_file_of_the_bundle_are_refused(tmp_path: Path) -> None:
+    write_matmul(tmp_path, location="run_om.py")
+    with pytest.raises(SpecError, match=r"run_om\.py has the name of a file of the bundle"):
+        write_bundle(tmp_path / "m.onnx", tmp_path, inputs(), REQUEST)
+
+
+def test_weights_beside_the_compiled_file_come_back(bundle: Path, tmp_path: Path) -> None:
+    assert converted(bundle, tmp_path, behaviour="weights beside").returncode == 0
+    found = read_bundle(bundle)
+    assert found.weights == {"weight/0": bundle / "compiled" / "weight" / "0"}
+    found.weights["weight/0"].write_text("others")
+    with pytest.raises(EvidenceError, match=r"weight/0: is not the file that convert\.sh made"):
+        read_bundle(bundle)
+
+
 def test_no_path_of_this_machine_goes_along(bundle: Path, tmp_path: Path) -> None:
     for name in ("convert.sh", "request.json"):
         assert str(tmp_path) not in (bundle / name).read_text()
@@ -97,12 +170,14 @@ def test_no_path_of_this_machine_goes_along(bundle: Path, tmp_path: Path) -> Non
 def test_there_and_back(bundle: Path, tmp_path: Path) -> None:
     done = converted(bundle, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "run_om.py model.om static golden.safetensors" in done.stdout
+    assert "run_om.py compiled/model.om static golden.safetensors" in done.stdout
     found = read_bundle(bundle)
-    assert found.om == bundle / "model.om"
+    assert found.om == bundle / "compiled" / "model.om"
     graph = hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
     assert found.om.read_text() == f"emulated {graph}"
-    assert found.graph == f"sha256:{graph}"
+    assert found.graph == bundle / "model.onnx"
+    assert found.golden == bundle / "golden.safetensors"
+    assert (found.weights, found.answers) == ({}, None)
     assert found.identity["soc"] == "Ascend910B3"
     assert found.identity["toolkit"] == "8.1.RC1"
 
@@ -111,7 +186,7 @@ def test_another_chip_is_refused(bundle: Path, tmp_path: Path) -> None:
     done = converted(bundle, tmp_path, "Ascend310P3")
     assert done.returncode == 2
     assert "is for Ascend910B3, not for Ascend310P3" in done.stderr
-    assert not (bundle / "model.om").exists()
+    assert not (bundle / "compiled" / "model.om").exists()
 
 
 def test_a_chip_that_atc_does_not_know_is_refused(bundle: Path, tmp_path: Path) -> None:
@@ -124,7 +199,9 @@ def test_a_chip_that_atc_does_not_know_is_refused(bundle: Path, tmp_path: Path) 
     assert not (bundle / "result.json").exists()
 
 
-@pytest.mark.parametrize("behaviour", ["old message", "no code", "writes nothing", "says nothing"])
+@pytest.mark.parametrize(
+    "behaviour", ["old message", "no code", "writes nothing", "says nothing", "fails after writing"]
+)
 def test_a_failed_conversion_is_no_result(bundle: Path, tmp_path: Path, behaviour: str) -> None:
     assert converted(bundle, tmp_path).returncode == 0
     done = converted(bundle, tmp_path, behaviour=behaviour)
@@ -164,7 +241,7 @@ def test_a_file_that_was_changed_there_is_refused(bundle: Path, tmp_path: Path, 
 
 def test_another_om_file_is_refused(bundle: Path, tmp_path: Path) -> None:
     converted(bundle, tmp_path)
-    (bundle / "model.om").write_text("another")
+    (bundle / "compiled" / "model.om").write_text("another")
     with pytest.raises(EvidenceError, match=r"is not the file that convert\.sh made"):
         read_bundle(bundle)
 
@@ -177,12 +254,48 @@ def test_a_result_for_another_chip_is_refused(bundle: Path, tmp_path: Path) -> N
         read_bundle(bundle)
 
 
-def test_a_result_cannot_name_a_file_elsewhere(bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["../bundle/compiled/model.om", "/model.om", "model.onnx", "compiled/../model.om"]
+)
+def test_a_result_cannot_name_a_file_elsewhere(bundle: Path, tmp_path: Path, name: str) -> None:
     converted(bundle, tmp_path)
     document = json.loads((bundle / "result.json").read_text())
-    document["om"] = "../bundle/model.om"
+    document["om"] = name
+    document["files"] = {name: document["files"]["compiled/model.om"]}
     (bundle / "result.json").write_text(json.dumps(document))
     with pytest.raises(EvidenceError, match=r"names no \.om file of this folder"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": "ascend-migrate/om-bundle/1"}, "not written by this release"),
+        ({"files": None}, "does not say what was asked for"),
+        ({"files": {}}, "does not say what was asked for"),
+        ({"request": []}, "does not say what was asked for"),
+        ({"request": {"soc": 1, "precision_mode": "fp16"}}, "does not say for which chip"),
+        ({"files": {"model.onnx": "", "../x": ""}}, "is not a plain relative path"),
+        ({"files": {"model.onnx": "", "absent": ""}}, "is not the file that was sent"),
+    ],
+)
+def test_a_request_that_was_tampered_with(bundle: Path, change: dict[str, Any], said: str) -> None:
+    path = bundle / "request.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises((SourceError, EvidenceError), match=said):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "change", [{"files": []}, {"files": {"compiled/model.om": 1}}, {"om": None}, {"soc": None}]
+)
+def test_a_result_that_was_tampered_with(
+    bundle: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    converted(bundle, tmp_path)
+    path = bundle / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(EvidenceError):
         read_bundle(bundle)
 
 
@@ -225,6 +338,33 @@ def test_the_runner_reads_and_writes_safetensors(tmp_path: Path) -> None:
     assert {n: (a.shape, a.tobytes()) for n, a in again.items()} == {
         n: (a.shape, a.tobytes()) for n, a in arrays.items()
     }
+
+
+def test_the_runner_is_written_for_the_python_of_old_machines() -> None:
+    ast.parse(Path(str(run_om.__file__)).read_text(), feature_version=(3, 7))
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("last:0:y", "y"),
+        ("y", "y"),
+        ("PartitionedCall:1:a/b:0", "a/b:0"),
+        ("z", "z"),
+        ("a:b", "a:b"),
+    ],
+)
+def test_outputs_have_their_own_names(name: str, wanted: str) -> None:
+    assert run_om.spoken(name, {"y", "a/b:0"}) == wanted
+
+
+def test_what_belongs_to_no_case_is_not_asked(tmp_path: Path) -> None:
+    """A golden file holds more than questions, in types that old machines do not know."""
+    one = np.ones(2, np.float32)
+    names = ["0/input/x", "0/own/y", "intermediates/input/z", "intermediates/input"]
+    save_file(dict.fromkeys(names, one), tmp_path / "g.safetensors")
+    found = run_om.read(str(tmp_path / "g.safetensors"), "input")
+    assert list(found) == ["0/input/x"]
 
 
 def test_the_runner_needs_what_cann_has(bundle: Path) -> None:
