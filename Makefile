@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench-validation demo test lint zoo zoo-page faults precision power conformance cann bench bench-convert bench-export fuzz clean
+.PHONY: bench-validation demo test lint zoo zoo-page zoo-preflight faults precision power device conformance cann bench bench-convert bench-export fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,9 +11,11 @@ help:
 	@echo "make lint    only ruff, mypy and import-linter"
 	@echo "make zoo     migrate six public models and all architectures of docs/zoo.md (slow)"
 	@echo "make zoo-page  the same architectures, and write docs/zoo.md"
+	@echo "make zoo-preflight  the same before CANN's rules, and write docs/preflight-zoo.md (slow)"
 	@echo "make faults  kill, fill the disk, race (slow)"
 	@echo "make precision  whole models in float16 and bfloat16, and faults in them (slow)"
 	@echo "make power   plant faults in correct conversions, judge them, and write docs/power.md (slow)"
+	@echo "make device  the real onnxruntime-cann without CANN, in an environment of its own (slow)"
 	@echo "make conformance  ONNX's own backend tests through MindIR and MindSpore (slow)"
 	@echo "make cann    ONNX's own backend tests through the rewriting for CANN (slow)"
 	@echo "make fuzz    coverage-guided fuzzing of the readers, FUZZ_SECONDS each (slow)"
@@ -35,7 +37,7 @@ demo: .venv/installed
 	$(BIN)/python -P examples/attacut/demo.py
 
 test: lint
-	$(BIN)/pytest -m "not zoo and not faults and not precision and not power"
+	$(BIN)/pytest -m "not zoo and not faults and not precision and not power and not cann_wheel"
 
 lint: .venv/installed
 	$(BIN)/ruff check
@@ -58,17 +60,25 @@ zoo: .venv/zoo
 zoo-page: .venv/zoo
 	PYTHONPATH=. $(BIN)/python -P -m tests.zoo.run
 
+# What was exported stays in build/zoo: the first run takes 25 minutes, the next one two.
+zoo-preflight: .venv/zoo
+	PYTHONPATH=. $(BIN)/python -P -m tests.zoo.preflight_run
+
 faults: .venv/installed
 	$(BIN)/pytest -m faults
 
 precision: .venv/installed
 	$(BIN)/pytest -m precision
 
-# Both, so that one bar that is missed does not hide the other.
+# All, so that one bar that is missed does not hide another.
 power: .venv/zoo
 	$(BIN)/pytest -m power
 	PYTHONPATH=. $(BIN)/python -P -m tests.power.false_alarms; alarms=$$?; \
-	PYTHONPATH=. $(BIN)/python -P -m tests.power.run && exit $$alarms
+	PYTHONPATH=. $(BIN)/python -P -m tests.power.located; places=$$?; \
+	PYTHONPATH=. $(BIN)/python -P -m tests.power.run && exit $$((alarms + places))
+
+device: .venv/installed
+	$(BIN)/pytest -m cann_wheel
 
 # PYTHONPATH and not -m alone: -P keeps our folder validators/ from hiding PyPI's package.
 conformance: .venv/installed

@@ -8,7 +8,8 @@ import click
 from ascend_migrate.flows import cli_options as shared
 from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.errors import ExitCode
-from ascend_migrate.pipeline.records import Form
+from ascend_migrate.pipeline.records import ASKED_FOR, GRAPH_FORMS, Form
+from ascend_migrate.validators.runners import RUNTIMES
 
 
 @click.command()
@@ -17,7 +18,7 @@ from ascend_migrate.pipeline.records import Form
 @click.option(
     "--to",
     metavar="FORM[,FORM]",
-    help=f"Forms to publish: {', '.join(Form)}; by default all but onnx-cann.",
+    help=f"Forms to publish: {', '.join(Form)}; by default all but {', '.join(sorted(ASKED_FOR))}.",
 )
 @click.option("--name", help="Name in the registry; made from the file's name by default.")
 @click.option(
@@ -54,17 +55,17 @@ def migrate(path: Path, to: str | None, json_: bool, **options: Any) -> int:
 def convert(path: Path, to: str, out: Path, no_digest: bool, json_: bool, **options: Any) -> int:
     """Make one form, without judging it."""
     spec = shared.spec_from(path, None if shared.is_spec(path) else to, options)
-    if Form(to) is Form.SAFETENSORS:
+    if Form(to) not in GRAPH_FORMS:
         from ascend_migrate.flows import weights
 
         with durable.no_empty_folder(out), shared.transfer() as told:
-            artifact = weights.convert(spec, out, hashed=not no_digest, told=told)
+            artifact = weights.convert(spec, out, form=Form(to), hashed=not no_digest, told=told)
     else:
         from ascend_migrate.flows import steps_single
 
         with durable.no_empty_folder(out), shared.progress() as show:
             artifact = steps_single.convert(spec, Form(to), out, show)
-    document = {
+    document: dict[str, Any] = {
         "form": to,
         "folder": str(out),
         "files": [f.to_json() for f in artifact.files],
@@ -75,6 +76,11 @@ def convert(path: Path, to: str, out: Path, no_digest: bool, json_: bool, **opti
         f"{out / f.path}  {f.size:,} bytes  {f.digest or 'not hashed'}" for f in artifact.files
     ]
     lines += [f"note: {note}" for note in artifact.notes]
+    if Form(to) is Form.TORCH_NPU:
+        from ascend_migrate.flows import torch_npu
+
+        document |= torch_npu.found_in([artifact])
+        lines += torch_npu.lines(document[torch_npu.KEY])
     lines.append(
         "Not judged: nothing says yet that this computes what the original does; "
         f"see `ascend-migrate validate {out / artifact.entry}`."
@@ -109,15 +115,22 @@ def capture(spec: Path, out: Path, json_: bool) -> int:
 @click.command()
 @click.argument("artifact", type=shared.existing)
 @shared.judged_against
+@click.option(
+    "--runtime",
+    type=click.Choice([*RUNTIMES]),
+    help="What runs it, as onnxruntime-cann on an Ascend host; by default what needs no device.",
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report.")
 @shared.as_json
-def validate(artifact: Path, against: Path, out: Path | None, json_: bool) -> int:
+def validate(
+    artifact: Path, against: Path, runtime: str | None, out: Path | None, json_: bool
+) -> int:
     """Judge an artifact against the original; nothing is published."""
     from ascend_migrate.flows import report_text, steps_single
 
     spec = shared.against(against)
     with shared.progress() as show:
-        verdict = steps_single.validate(artifact, spec, out, show)
+        verdict = steps_single.validate(artifact, spec, out, show, runtime or "")
     document = verdict.to_json()
     text = report_text.verdict(verdict)
     if out is not None:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
+from ascend_migrate.pipeline.cann.om_request import DEFAULT_CANN
 from ascend_migrate.pipeline.precision import LOWER_TYPES
 from ascend_migrate.pipeline.printable import plain, plain_lines, readable_json
-from ascend_migrate.pipeline.records import Form
+from ascend_migrate.pipeline.records import ASKED_FOR, Form
 from ascend_migrate.pipeline.spec import MigrationSpec, make_spec, plain_spec, read_spec
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -72,7 +73,7 @@ registry = click.option(
 chip = click.option(
     "--soc", required=True, metavar="CHIP", help="Exact chip, such as Ascend910B3 or Ascend310P3."
 )
-cann = click.option("--cann", default="8.1", show_default=True, help="Version of CANN.")
+cann = click.option("--cann", default=DEFAULT_CANN, show_default=True, help="Version of CANN.")
 existing = _ExistingPath(exists=True, path_type=Path)
 judged_against = click.option(
     "--against",
@@ -221,7 +222,7 @@ def _all_forms(path: Path) -> list[str]:
 
     What is made for one compiler is made when it is asked for.
     """
-    left_out = {Form.ONNX_CANN, *([Form.SAFETENSORS] if path.suffix == ".onnx" else [])}
+    left_out = {*ASKED_FOR, *([Form.SAFETENSORS] if path.suffix == ".onnx" else [])}
     return [str(form) for form in Form if form not in left_out]
 
 

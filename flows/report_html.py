@@ -4,9 +4,11 @@ import math
 from dataclasses import dataclass
 from importlib.resources import files
 
+from ascend_migrate.flows import torch_npu
 from ascend_migrate.flows.report_text import (
     MEANINGS,
     WORDS,
+    devices,
     headline,
     number,
     places,
@@ -73,11 +75,13 @@ def render(verdict: Verdict) -> str:
         rows=[Row(worst, _percent(worst), len(found) - 1) for found, worst in groups],
         bad=[f for f in verdict.findings if f.outcome is not Outcome.PASS],
         all_rows=[Row(f, _percent(f)) for f in verdict.findings],
+        devices=devices(verdict),
         power=power(verdict),
         places=places(verdict),
         curves=_curves(verdict),
         folded=len(groups) < len(verdict.findings),
         context=verdict.context,
+        npu=torch_npu,
     )
 
 

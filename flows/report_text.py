@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ascend_migrate.flows import cli_options as shared
+from ascend_migrate.flows import torch_npu
 from ascend_migrate.flows.steps import PAGE, REPORT, Migration
 from ascend_migrate.pipeline.errors import ExitCode
 from ascend_migrate.pipeline.records import WORST_FIRST, Finding, Outcome, Verdict
@@ -18,6 +19,7 @@ WORDS = {
 MEANINGS = {
     "weights.equal": "every tensor is the source's, bit for bit or as the declared cast makes it",
     "weights.ledger": "every tensor of the source is in there, bit for bit or as declared",
+    "weights.origin": "a compiled file says which graph it was made from, and that is at hand",
     "weights.finite": "no weight is NaN, nor infinite but in a mask",
     "outputs.present": "every output is there, in every case, with its sizes and type",
     "outputs.close": "as near to float64 as the original is, on the whole",
@@ -73,6 +75,7 @@ def verdict(judged: Verdict) -> str:
     lines.append(
         shared.table([["form", "check", "verdict", "measured", "allowed", "found"], *_rows(judged)])
     )
+    lines += [f"device: {line}" for line in devices(judged)]
     lines += [f"power: {line}" for line in power(judged)]
     lines += [f"first difference: {line}" for line in places(judged)]
     bad = [f for f in judged.findings if f.outcome is not Outcome.PASS]
@@ -84,6 +87,16 @@ def verdict(judged: Verdict) -> str:
     if len(bad) > _SHOWN:
         lines.append(f"and {len(bad) - _SHOWN} more; the report has all")
     return "\n".join(lines)
+
+
+def devices(judged: Verdict) -> list[str]:
+    """Returns which forms a device answered for, and what is not known of that."""
+    return [
+        f"{form} was run by {ran['name']}; the part of ascend-migrate that asks it was written "
+        "without a device at hand, and is itself not verified on device"
+        for form, ran in judged.context.get("runtimes", {}).items()
+        if ran["level"] == "device"
+    ]
 
 
 def power(judged: Verdict) -> list[str]:
@@ -112,14 +125,19 @@ def places(judged: Verdict) -> list[str]:
             lines.append(f"{where}: {found.get('note', 'not found')}")
             continue
         module = f" of module {found['module']}" if found.get("module") else ""
+        first = "wrong tensor" if found.get("tried", True) else "tensor that differs"
         line = (
-            f"{where}: the first wrong tensor is {found['tensor']}, made by "
+            f"{where}: the first {first} is {found['tensor']}, made by "
             f"{found.get('operator')} {found.get('node')}{module}; "
             f"{found.get('kind')}: {found.get('why')}"
         )
-        if "mended" in found:
+        if not found.get("tried", True):
+            line += "; none of the original's values could be tried in its place"
+        elif "mended" in found:
             alone = "with the original's value in its place the outputs are right"
             line += f"; {alone if found['mended'] else 'it may not be the only one'}"
+        if "coarse" in found:
+            line += f"; found {found['coarse']}"
         if "reproduction" in found:
             line += f"; run {found['reproduction']}/run.py in the report's folder to see it alone"
         lines.append(line)
@@ -131,6 +149,8 @@ def migration(done: Migration) -> str:
     judged = done.verdict
     lines = [verdict(judged), ""]
     lines += [f"note: source: {note}" for note in judged.context.get("source_notes", ())]
+    if torch_npu.KEY in judged.context:
+        lines.append(f"torch-npu: {torch_npu.summary(judged.context[torch_npu.KEY])}")
     for form, notes in judged.context.get("notes", {}).items():
         lines += [f"note: {form}: {note}" for note in notes]
     if done.reused:

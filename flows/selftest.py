@@ -8,14 +8,15 @@ from ascend_migrate.flows import capturing
 from ascend_migrate.flows.sources import Source, open_source
 from ascend_migrate.flows.steps import GOLDEN, Progress
 from ascend_migrate.flows.steps_single import artifact_at
+from ascend_migrate.pipeline.errors import SpecError
 from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.precision import Precision
-from ascend_migrate.pipeline.records import Artifact, Form
+from ascend_migrate.pipeline.records import GRAPH_FORMS, Artifact, Form
 from ascend_migrate.pipeline.spec import MigrationSpec, with_forms
 from ascend_migrate.validators.golden import Golden, read_golden
+from ascend_migrate.validators.ledger.weights import weights_of_checkpoint
 from ascend_migrate.validators.power.selftest import Selftest
 from ascend_migrate.validators.power.selftest import selftest as plant_all
-from ascend_migrate.validators.ledger.weights import weights_of_checkpoint
 
 _LINES = 10
 """Lines of progress, however many faults there are."""
@@ -31,6 +32,8 @@ def selftest(path: Path, against: MigrationSpec | Path, count: int, progress: Pr
         progress: told one line at a time.
     """
     artifact = artifact_at(path)
+    if artifact.form is Form.OM:
+        raise SpecError(str(path), ["nobody can plant faults in it; try the graph beside it"])
     limits = DEFAULT_LIMITS if isinstance(against, Path) else against.limits
     with tempfile.TemporaryDirectory(prefix="ascend-migrate-") as scratch:
         truth = _truth(artifact, against, Path(scratch), progress)
@@ -55,7 +58,7 @@ def _planted(
 def _truth(
     artifact: Artifact, against: MigrationSpec | Path, scratch: Path, progress: Progress
 ) -> Golden:
-    weights_alone = artifact.form is Form.SAFETENSORS
+    weights_alone = artifact.form not in GRAPH_FORMS
     if isinstance(against, Path):
         truth = read_golden(against)
         # A policy lowers graphs; safetensors keep the source's types.

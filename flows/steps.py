@@ -16,10 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.flows import capturing, localising
+from ascend_migrate.flows import capturing, compiling, localising, torch_npu
 from ascend_migrate.flows.sources import Source, open_source
 from ascend_migrate.pipeline.evidence import read_report, write_report
 from ascend_migrate.pipeline.records import (
+    GRAPH_FORMS,
     ONNX_FORMS,
     Artifact,
     FileEntry,
@@ -67,7 +68,13 @@ class Migration:
 
 
 def open_workspace(spec: MigrationSpec, progress: Progress) -> Workspace:
-    """Opens the registry that the specification names; the stages are kept inside it."""
+    """Opens the registry that the specification names; the stages are kept inside it.
+
+    Raises:
+        ToolchainError: a form needs a compiler that is not here.
+    """
+    if Form.OM in spec.to:
+        compiling.prepared(spec)
     registry = OciRegistry(spec.registry)
     return Workspace(spec, StageStore(spec.registry / "stages"), registry, progress)
 
@@ -104,7 +111,7 @@ def conclude(
 def capture(work: Workspace, source: Source) -> StageResult | None:
     """Runs the original and records its inputs and outputs; None when no graph is published."""
     spec = work.spec
-    if spec.to == (Form.SAFETENSORS,):
+    if not GRAPH_FORMS.intersection(spec.to):
         return None
     params = {
         **source.params,
@@ -126,8 +133,12 @@ def capture(work: Workspace, source: Source) -> StageResult | None:
 def export(work: Workspace, source: Source) -> StageResult:
     """Writes the weights, and the ONNX graph that points into them, into one folder."""
     spec = work.spec
-    graph = spec.to != (Form.SAFETENSORS,)
+    graph = bool(GRAPH_FORMS.intersection(spec.to))
     params = {**source.params, "graph": graph}
+    described = Form.TORCH_NPU in spec.to
+    code = torch_npu.code_of(spec) if described else None
+    if described:
+        params[torch_npu.KEY] = code
     if graph:
         params |= {
             "inputs": [str(item) for item in spec.inputs],
@@ -139,14 +150,17 @@ def export(work: Workspace, source: Source) -> StageResult:
         }
 
     def write(into: Path) -> dict[str, Any]:
-        return _record(source.export(into, graph=graph))
+        made = source.export(into, graph=graph)
+        if described:
+            made.append(torch_npu.describe(made, code))
+        return _record(made)
 
     return _run(work, "export", {"source": source.digest}, params, write)
 
 
 def convert(work: Workspace, exported: StageResult) -> StageResult | None:
     """Writes the forms that are made from the exported graph; None when none was asked for."""
-    forms = [form for form in (Form.ONNX_CANN, Form.MINDIR) if form in work.spec.to]
+    forms = [form for form in (Form.ONNX_CANN, Form.MINDIR, Form.OM) if form in work.spec.to]
     if not forms:
         return None
     graph = next(a for a in artifacts_of(exported) if a.form is Form.ONNX)
@@ -155,20 +169,24 @@ def convert(work: Workspace, exported: StageResult) -> StageResult | None:
         from ascend_migrate.converters import onnx_to_mindir, onnx_to_onnx_cann
 
         made = []
-        if Form.ONNX_CANN in forms:
+        if {Form.ONNX_CANN, Form.OM}.intersection(forms):
             made.append(onnx_to_onnx_cann.convert(graph.path, into, parent=graph.digest))
+        if Form.OM in forms:
+            made.append(compiling.compile_graph(made[0], into, work.spec))
         if Form.MINDIR in forms:
             made.append(
                 onnx_to_mindir.convert(
                     graph.path, into, inputs=work.spec.inputs, parent=graph.digest
                 )
             )
-        return _record(made)
+        return _record([artifact for artifact in made if artifact.form in forms])
 
-    params = {
+    params: dict[str, Any] = {
         "to": [str(form) for form in forms],
         "inputs": [str(item) for item in work.spec.inputs],
     }
+    if Form.OM in forms:
+        params["om"] = compiling.identity(work.spec)
     return _run(work, "convert", {"onnx": graph.digest}, params, write)
 
 
@@ -338,9 +356,9 @@ def context_of(
         "inputs": [str(item) for item in source.inputs],
         "precision": str(spec.precision) if spec.precision else "",
         "notes": {str(a.form): list(a.notes) for a in artifacts},
+        **torch_npu.found_in(artifacts),
         "versions": {"ascend-migrate": version("ascend-migrate")}
         | _versions("torch", "onnx", "onnxruntime", "mindspore", "numpy"),
-        "device": "CPU only; not verified on device",
     }
 
 

@@ -20,18 +20,21 @@ def convert(
     spec: MigrationSpec,
     out: Path,
     *,
+    form: Form = Form.SAFETENSORS,
     hashed: bool = True,
     told: Callable[[int, int], None] | None = None,
 ) -> Artifact:
-    """Writes the safetensors form straight into the folder ``out``, file to file.
+    """Writes a form of weights alone straight into the folder ``out``, file to file.
 
     Args:
         spec: the request; of its forms only this one is made.
         out: new, empty, or left unfinished by the same command.
+        form: safetensors or torch-npu.
         hashed: whether the files are hashed on the way.
         told: is told how many bytes are written, and how many there will be.
     """
-    wanted = with_forms(spec, [Form.SAFETENSORS], subject=str(spec.source))
+    wanted = with_forms(spec, [form], subject=str(spec.source))
+    describe = _describing(wanted) if form is Form.TORCH_NPU else None
     if not any(out.glob(f"{UNFINISHED}*")):
         prepare_folder(out)
     source = open_source(wanted)
@@ -48,7 +51,23 @@ def convert(
         hashed=hashed,
         told=told,
     )
+    if describe is not None:
+        try:
+            artifact = describe(artifact)
+        except BaseException:
+            # Half of a form would be taken for the other one, and stand in the way of a second try.
+            for file in artifact.files:
+                (out / file.path).unlink(missing_ok=True)
+            raise
     return replace(artifact, notes=(*source.notes, *artifact.notes))
+
+
+def _describing(spec: MigrationSpec) -> Callable[[Artifact], Artifact]:
+    """Looks at the code before anything is written; returns what describes the weights."""
+    from ascend_migrate.flows import torch_npu
+
+    code = torch_npu.code_of(spec)
+    return lambda weights: torch_npu.describe([weights], code)
 
 
 def prepare_folder(out: Path) -> None:

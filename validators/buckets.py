@@ -12,7 +12,7 @@ from ascend_migrate.validators.calls import PRESENT
 from ascend_migrate.validators.cases import Array, Feeds
 from ascend_migrate.validators.closing import Closing
 from ascend_migrate.validators.feeds import has_sizes
-from ascend_migrate.validators.mindspore_process import MindSporeProcess
+from ascend_migrate.validators.mindspore_process import CPU, MindSporeProcess, level_of
 from ascend_migrate.validators.mindspore_runner import MindSporeRunner
 
 _SHARE = 4
@@ -25,16 +25,18 @@ class BucketRunner(Closing):
     Args:
         artifact: a MindIR artifact whose entry is an index.
         limits: for loading one graph, and for one run.
+        target: MindSpore's device.
 
     Raises:
         SourceError: the index or a graph was not written by ascend-migrate.
     """
 
-    name = MindSporeRunner.name
-
-    def __init__(self, artifact: Artifact, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, artifact: Artifact, *, limits: Limits = DEFAULT_LIMITS, target: str = CPU
+    ) -> None:
         self._graphs = _Graphs(artifact.path)
-        self._limits = limits
+        self._limits, self._target = limits, target
+        self.name, self.level = f"mindspore-{target.lower()}", level_of(target)
         self._room = limits.bytes_allowed() // _SHARE
         self._runners: dict[Path, MindSporeRunner] = {}
         self._process: MindSporeProcess | None = None
@@ -69,8 +71,10 @@ class BucketRunner(Closing):
         if sum(map(_size, (*self._runners, path))) > self._room:
             # MindSpore gives no memory back before its process ends.
             self.close()
-        self._process = self._process or MindSporeProcess(self._limits)
-        self._runners[path] = MindSporeRunner(path, limits=self._limits, process=self._process)
+        self._process = self._process or MindSporeProcess(self._limits, target=self._target)
+        self._runners[path] = MindSporeRunner(
+            path, limits=self._limits, process=self._process, target=self._target
+        )
         return self._runners[path]
 
 

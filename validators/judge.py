@@ -4,7 +4,8 @@ A model that differs is data, a FAIL. What could not be asked is NOT_RUN, which 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from ascend_migrate.pipeline.records import (
     Outcome,
     Verdict,
 )
-from ascend_migrate.validators import buckets, calls, lowered
+from ascend_migrate.pipeline.spec import MigrationSpec
+from ascend_migrate.validators import buckets, calls, clear_fail, compiled, lowered, side_by_side
 from ascend_migrate.validators.cases import fed_integers
 from ascend_migrate.validators.golden import Golden, read_golden
 from ascend_migrate.validators.ledger import ledger
@@ -39,7 +41,7 @@ from ascend_migrate.validators.ledger.weights import Weight, weights_of_checkpoi
 from ascend_migrate.validators.original import Outputs
 from ascend_migrate.validators.outputs import CLOSE
 from ascend_migrate.validators.power import power
-from ascend_migrate.validators.runners import open_runner
+from ascend_migrate.validators.runners import CPU, DEVICE, Opened, open_runner
 
 
 def judge(  # noqa: PLR0913 - what a verdict depends on
@@ -52,6 +54,8 @@ def judge(  # noqa: PLR0913 - what a verdict depends on
     limits: Limits = DEFAULT_LIMITS,
     waive_kernels: Collection[Form] = (),
     stored_as: str | None = None,
+    runtime: str = "",
+    spec: MigrationSpec | None = None,
     context: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Verdict:
@@ -68,6 +72,8 @@ def judge(  # noqa: PLR0913 - what a verdict depends on
         waive_kernels: forms that may be published although the runtime lacks a kernel for them.
         stored_as: type that float32 tensors were cast to in the safetensors form; None if they
             were not.
+        runtime: one of `runners.RUNTIMES` that runs the artifacts; "" for each form's default.
+        spec: names the code of the original, for a runtime that runs it.
         context: what a reader of the report wants to know beside the findings.
         progress: told one line at a time.
 
@@ -86,42 +92,23 @@ def judge(  # noqa: PLR0913 - what a verdict depends on
         )
     else:
         weights = truth.weights if truth is not None else {}
-    findings: list[Finding] = []
-    about = dict(context or {})
-    digests = Digests()
-    for artifact in artifacts:
-        progress(f"judge {artifact.form}")
-        if artifact.form not in GRAPH_FORMS:
-            findings += ledger.check_equal(
-                artifact.form,
-                weights,
-                stored_weights(artifact),
-                cast=stored_as is not None,
-                tensors=source_tensor,
-                digests=digests,
-            )
-            continue
-        before = len(findings)
-        for part in mindir_buckets.parts(artifact):
-            found = ledger.check_ledger(
-                part.form,
-                weights,
-                stored_weights(part),
-                tensors=source_tensor,
-                constants=truth.constants if truth is not None else (),
-                digests=digests,
-            )
-            where = "" if part is artifact else f" in {part.entry}"
-            findings += [replace(item, subject=item.subject + where) for item in found]
-        findings += _computing(artifact, truth, limits, waived=artifact.form in waive_kernels)
-        passed = all(item.outcome is Outcome.PASS for item in findings[before:])
-        if truth is not None and passed:
-            measured = power.measure(artifact, truth, limits)
-            if measured is not None:
-                about.setdefault("power", {})[str(artifact.form)] = measured.to_json()
-        if truth is not None and truth.precision is not None:
-            findings.append(lowered.check_range(artifact.form, truth, truth.precision))
-            findings += lowered.check_graph(artifact, truth, truth.precision, source_tensor, limits)
+    work = _Judging(
+        truth,
+        weights,
+        source_tensor,
+        limits,
+        partial(open_runner, limits=limits, runtime=runtime, golden=golden, spec=spec),
+        frozenset(waive_kernels),
+        cast=stored_as is not None,
+        named=bool(runtime),
+    )
+    said = _all_said(work, artifacts, progress)
+    findings = [finding for one in said for finding in one.findings]
+    ran = {form: runner for one in said for form, runner in one.ran.items()}
+    about = {**(context or {}), "runtimes": ran}
+    for artifact, one in zip(artifacts, said, strict=True):
+        if one.measured is not None:
+            about.setdefault("power", {})[str(artifact.form)] = one.measured.to_json()
     if truth is not None:
         about["original"] = dict(truth.about)
         about["cases"] = [case.name for case in truth.cases]
@@ -134,41 +121,153 @@ def judge(  # noqa: PLR0913 - what a verdict depends on
         golden=truth.digest if truth is not None else "",
         subjects={artifact.form: artifact.files for artifact in artifacts},
         findings=tuple(findings),
-        level=_level(artifacts, findings),
+        level=_level(artifacts, findings, ran),
         context=about,
     )
 
 
-def _level(artifacts: Sequence[Artifact], findings: Sequence[Finding]) -> str:
+@dataclass(slots=True)
+class _Said:
+    """What is said of one artifact.
+
+    Attributes:
+        findings: in a fixed order.
+        ran: what ran it, by its form; empty where nothing did.
+        measured: what would have been seen of faults in it; None where that was not measured.
+    """
+
+    findings: list[Finding]
+    ran: dict[str, dict[str, str]] = field(default_factory=dict)
+    measured: power.Power | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """What artifacts are judged by, one at a time or several at once."""
+
+    truth: Golden | None
+    weights: Mapping[str, Weight]
+    tensors: Tensors | None
+    limits: Limits
+    opened: Callable[[Artifact], Opened]
+    waived: frozenset[Form]
+    cast: bool
+    named: bool
+    digests: Digests = field(default_factory=Digests)
+
+    def said(self, artifact: Artifact) -> _Said:
+        """Judges one artifact."""
+        if artifact.form not in GRAPH_FORMS:
+            equal = ledger.check_equal(
+                artifact.form,
+                self.weights,
+                stored_weights(artifact),
+                cast=self.cast,
+                tensors=self.tensors,
+                digests=self.digests,
+            )
+            said = _Said([*equal])
+            if self.named:  # weights compute where there is a runtime with code for them
+                opened = partial(self.opened, artifact)
+                said.findings += _computing(artifact, self.truth, opened, said.ran, waived=False)
+            return said
+        truth, form = self.truth, artifact.form
+        findings, graph, asked = compiled.seen_through(artifact, truth)
+        said = _Said([*findings])
+        for part in mindir_buckets.parts(graph) if graph is not None else ():
+            found = ledger.check_ledger(
+                form,
+                self.weights,
+                stored_weights(part),
+                tensors=self.tensors,
+                constants=truth.constants if truth is not None else (),
+                digests=self.digests,
+            )
+            where = "" if part is artifact else f" in {part.entry}"
+            said.findings += [replace(item, subject=item.subject + where) for item in found]
+        opened = partial(self.opened, artifact)
+        waived = form in self.waived
+        said.findings += _computing(artifact, asked, opened, said.ran, waived=waived)
+        passed = all(item.outcome is Outcome.PASS for item in said.findings)
+        if truth is not None and passed:
+            said.measured = power.measure(artifact, truth, self.limits)
+        if graph is not None and asked is not None and asked.precision is not None:
+            said.findings.append(lowered.check_range(form, asked, asked.precision))
+            same = lowered.check_graph(graph, asked, asked.precision, self.tensors, self.limits)
+            said.findings += [replace(item, form=form) for item in same]
+        return said
+
+
+def _all_said(
+    work: _Judging, artifacts: Sequence[Artifact], progress: Callable[[str], None]
+) -> list[_Said]:
+    """Judges all artifacts, side by side where that pays; returns what is said in their order."""
+    apart = side_by_side.apart_from_this_process(artifacts)
+
+    def here() -> dict[Form, _Said]:
+        said = {}
+        for artifact in artifacts:
+            # In one order, whether another one has been at work beside it or not.
+            progress(f"judge {artifact.form}")
+            if artifact not in apart:
+                said[artifact.form] = work.said(artifact)
+        return said
+
+    def beside() -> dict[Form, _Said]:
+        return {artifact.form: work.said(artifact) for artifact in apart}
+
+    own, other = side_by_side.both(here, beside) if apart else (here(), {})
+    return [(own | other)[artifact.form] for artifact in artifacts]
+
+
+def _level(
+    artifacts: Sequence[Artifact],
+    findings: Sequence[Finding],
+    ran: Mapping[str, Mapping[str, str]],
+) -> str:
     """Returns how far the proof reaches for all forms: one that was not run is known by weights."""
-    graphs = {artifact.form for artifact in artifacts if artifact.form in GRAPH_FORMS}
-    ran = {finding.form for finding in findings if finding.check == calls.PRESENT}
-    return "cpu" if graphs and graphs <= ran else "ledger"
+    computing = GRAPH_FORMS | ran.keys()
+    graphs = {artifact.form for artifact in artifacts if artifact.form in computing}
+    # Where no more was asked after a clear failure, nothing says what is present.
+    told = {(calls.PRESENT, o) for o in Outcome} | {(CLOSE, Outcome.FAIL)}
+    answered = {finding.form for finding in findings if (finding.check, finding.outcome) in told}
+    if not graphs or not graphs <= answered:
+        return "ledger"
+    return DEVICE if all(ran[form]["level"] == DEVICE for form in graphs) else CPU
 
 
 def _check_unchanged(artifacts: Sequence[Artifact]) -> None:
     """What was judged must be what the verdict names: the bytes with these digests."""
-    for artifact in artifacts:
-        for entry in artifact.files:
-            if FileEntry.of(artifact.root, entry.path) != entry:
-                raise EvidenceError(
-                    f"{artifact.root / entry.path}: is not the file that was made: it changed "
-                    "before it was judged, or meanwhile; make it again"
-                )
+    # A file that several forms share is read once; the times of a file prove nothing about it.
+    files = {(artifact.root, entry) for artifact in artifacts for entry in artifact.files}
+    for root, entry in sorted(files, key=lambda file: file[1].path):
+        if FileEntry.of(root, entry.path) != entry:
+            raise EvidenceError(
+                f"{root / entry.path}: is not the file that was made: it changed before it was "
+                "judged, or meanwhile; make it again"
+            )
 
 
 def _computing(
-    artifact: Artifact, truth: Golden | None, limits: Limits, *, waived: bool
+    artifact: Artifact,
+    truth: Golden | None,
+    opened: Callable[[], Opened],
+    ran: dict[str, dict[str, str]],
+    *,
+    waived: bool,
 ) -> list[Finding]:
-    """Runs an artifact on every case, twice, and compares what it returns."""
+    """Runs an artifact on every case, twice, and compares what it returns; ``ran`` gets in what."""
     form = artifact.form
     if truth is None:
         return [_not_run(form, "there is no golden file to compare with; record it with `capture`")]
     try:
-        with open_runner(artifact, limits) as runner:
-            first = [_answer(runner.run, case.feeds) for case in truth.cases]
-            if all(isinstance(answer, str) for answer in first):
-                return [_not_run(form, str(first[0]))]
+        with opened() as runner:
+            ran[str(form)] = {"name": runner.name, "level": runner.level}
+            first, clear = clear_fail.first_pass(
+                form, truth, lambda feeds: _answer(runner.run, feeds)
+            )
+            if clear or all(isinstance(answer, str) for answer in first):
+                return clear or [_not_run(form, str(first[0]))]
             second = [_answer(runner.run, case.feeds) for case in truth.cases]
             twin = runner.twin
     except KernelMissingError as error:

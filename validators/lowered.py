@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ascend_migrate.pipeline import mindir_buckets
 from ascend_migrate.pipeline.errors import CheckError, ToolchainError
 from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.precision import Precision
@@ -19,6 +20,7 @@ from ascend_migrate.pipeline.records import Artifact, Finding, Form, Outcome
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.golden import Golden
 from ascend_migrate.validators.groups import check_groups
+from ascend_migrate.validators.ledger.stored_weights import stored_weights
 from ascend_migrate.validators.ledger.weight_bytes import content_digest
 from ascend_migrate.validators.ledger.weight_causes import Tensors
 from ascend_migrate.validators.ledger.weights import Weight
@@ -65,7 +67,7 @@ def check_graph(
 ) -> list[Finding]:
     """Compares the artifact in float32, with the source's weights, with the original."""
     form = artifact.form
-    if tensors is None:
+    if tensors is None and is_lowered(artifact, precision):
         note = "needs the source's weights; judge against the specification, not the golden file"
         return [Finding(GRAPH, form, "all outputs", Outcome.NOT_RUN, note=note)]
     restore = _restoring(truth.weights, tensors)
@@ -99,7 +101,13 @@ def _compared(form: Form, truth: Golden, found: list[dict[str, Array]]) -> Itera
     yield from (replace(item, check=GRAPH) for item in findings)
 
 
-def _restoring(weights: Mapping[str, Weight], tensors: Tensors) -> Restore:
+def is_lowered(artifact: Artifact, precision: Precision) -> bool:
+    """Whether weights were cast; a compiler that lowers by itself is given a float32 graph."""
+    stored = (item for part in mindir_buckets.parts(artifact) for item in stored_weights(part))
+    return any(item.dtype == precision.dtype for item in stored)
+
+
+def _restoring(weights: Mapping[str, Weight], tensors: Tensors | None) -> Restore:
     """Finds the source's tensor by name or, for a renamed one, by the bytes after the cast."""
     by_digest = {w.cast.digest: name for name, w in weights.items() if w.cast is not None}
 
@@ -109,7 +117,7 @@ def _restoring(weights: Mapping[str, Weight], tensors: Tensors) -> Restore:
         if weight is None or weight.cast is None or weight.cast.digest != digest:
             # A constant of the graph, held exactly; or a wrong weight, which must show as such.
             name = by_digest.get(digest, "") if weight is None else ""
-        if not name:
+        if not name or tensors is None:
             return array
         found = tensors(name)
         return found.reshape(array.shape) if found.size == array.size else array

@@ -1,7 +1,6 @@
 """Runs an ONNX artifact with onnxruntime, as it would be served, on the CPU."""
 
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from ascend_migrate.pipeline.dtypes import BY_NAME, numpy_dtype
-from ascend_migrate.pipeline.errors import CheckError, KernelMissingError, MigrationError
+from ascend_migrate.pipeline.errors import (
+    CheckError,
+    KernelMissingError,
+    MigrationError,
+    ToolchainError,
+)
 from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.onnx_signature import external_files
 from ascend_migrate.pipeline.printable import first_line
@@ -17,6 +21,7 @@ from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.closing import Closing
 from ascend_migrate.validators.feeds import check_names
+from ascend_migrate.validators.watchdog import WATCHDOG
 
 PROVIDER = "CPUExecutionProvider"
 _EXTERNAL = "session.model_external_initializers_file_folder_path"
@@ -42,6 +47,7 @@ class OnnxRunner(Closing):
     """
 
     name = "onnxruntime-cpu"
+    level = "cpu"
     twin = ""
 
     def __init__(self, artifact: Artifact | Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -93,9 +99,14 @@ def session(
     Raises:
         KernelMissingError: onnxruntime has no CPU kernel for one of its nodes.
         CheckError: onnxruntime refuses it.
+        ToolchainError: onnxruntime cannot be imported.
     """
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ImportError as error:  # onnxruntime-cann beside NumPy 2
+        raise ToolchainError(
+            f"onnxruntime cannot be imported ({first_line(error)}); onnxruntime-cann wants numpy<2"
+        ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised as well
     options.intra_op_num_threads = threads
@@ -141,13 +152,10 @@ def run(
 
     names = [item.name for item in loaded.get_outputs()]
     options = onnxruntime.RunOptions()
-    watch = threading.Timer(timeout, setattr, (options, "terminate", True))
-    watch.daemon = True
-    watch.start()
     try:
-        values = loaded.run_with_ort_values(
-            names, {name: _value(array) for name, array in feeds.items()}, options
-        )
+        given = {name: _value(array) for name, array in feeds.items()}
+        with WATCHDOG.over(timeout, lambda: setattr(options, "terminate", True)):
+            values = loaded.run_with_ort_values(names, given, options)
     except Exception as error:
         if options.terminate:
             raise CheckError(
@@ -155,8 +163,6 @@ def run(
                 "(validation.timeout) or a smaller input"
             ) from None
         raise CheckError(f"{subject}: onnxruntime does not run it: {first_line(error)}") from None
-    finally:
-        watch.cancel()
     return {name: _array(value) for name, value in zip(names, values, strict=True)}
 
 

@@ -238,11 +238,11 @@ def distance(one: Array, other: Array) -> float:
 
 
 def wide(array: Array) -> Wide:
-    """Returns the array as float64; a complex number as two reals."""
+    """Returns the array as float64, itself if it is; a complex number as two reals."""
     if array.dtype.kind == "c":
         array = np.ascontiguousarray(array).astype(np.complex128).view(np.float64)
     with np.errstate(invalid="ignore"):  # a signalling NaN becomes a NaN
-        return array.astype(np.float64)
+        return array.astype(np.float64, copy=False)
 
 
 def _mean_square(array: Wide) -> float:

@@ -46,9 +46,9 @@ class Table:
 
     def row(
         self, name: str, cost: Cost, *, wall: float = math.inf, resident: float = math.inf,
-        private: float = math.inf,
+        private: float = math.inf, share: float = math.inf,
     ) -> None:  # fmt: skip
-        """Adds a step; the last three are its bars, memory in multiples of the weights."""
+        """Adds a step; the last four are its bars, memory in multiples of the weights."""
         shares = cost.rss / self.weights, cost.anon / self.weights
         say(
             f"{name:34}{cost.wall:8.1f}{cost.cpu:8.1f}{cost.rss / MIB:10.0f}"
@@ -57,6 +57,8 @@ class Table:
         self.check(f"{name}: seconds", cost.wall, wall)
         self.check(f"{name}: peak memory in multiples of the weights", shares[0], resident)
         self.check(f"{name}: private memory in multiples of the weights", shares[1], private)
+        once = cost.pss / self.weights
+        self.check(f"{name}: memory, each page once, in multiples of the weights", once, share)
 
     def check(self, what: str, found: float, bar: float) -> None:
         """Compares a figure with its bar."""

@@ -32,6 +32,16 @@ _SMALL: Mapping[str, Any] = {
     "validation": {"threads": 1},
 }
 
+_MEDIUM: Mapping[str, Any] = {
+    **_SMALL,
+    "name": "medium-bert",
+    "inputs": [
+        "input_ids=int64[batch=1..2,time=8..32]:0..30521",
+        *_SMALL["inputs"][1:],
+    ],
+    "model": {"callable": "tests.bench.models:bert_base"},
+}
+
 _DECODER: Mapping[str, Any] = {
     "name": "decoder",
     "to": ["onnx"],
@@ -57,12 +67,25 @@ def _spec(tables: Mapping[str, Any], folder: str) -> MigrationSpec:
 
 def small_bert(folder: str) -> str:
     """Returns the processor time of each step of a migration, and the wall time of judging."""
-    from safetensors.torch import save_file
-    from tests.bench.models import nothing
     from tests.bench.models import small_bert as made
 
-    state = made().state_dict()
+    return _migrated(folder, _SMALL, made())
+
+
+def medium_bert(folder: str) -> str:
+    """The same for BERT-base."""
+    from tests.bench.models import bert_base
+
+    return _migrated(folder, _MEDIUM, bert_base())
+
+
+def _migrated(folder: str, tables: Mapping[str, Any], model: Any) -> str:
+    from safetensors.torch import save_file
+    from tests.bench.models import nothing
+
+    state = model.state_dict()
     save_file({k: v.contiguous() for k, v in state.items()}, Path(folder) / "small.safetensors")
+    del model, state
     for name in _IMPORTED:
         import_module(name)
     apart.call(nothing, "imports", DEFAULT_LIMITS, _IMPORTED)
@@ -78,7 +101,7 @@ def small_bert(folder: str) -> str:
             wall[name] = wall.get(name, 0.0) + now[0] - since
         begun.append((line, *now))
 
-    done = steps.migrate(steps.open_workspace(_spec(_SMALL, folder), step))
+    done = steps.migrate(steps.open_workspace(_spec(tables, folder), step))
     step("end")
     return json.dumps({
         "outcome": done.verdict.outcome,
@@ -90,10 +113,19 @@ def small_bert(folder: str) -> str:
 
 def small_runs(folder: str) -> str:
     """Returns the wall time of one run of the original on all cases, in float32 and float64."""
+    return _plain_runs(folder, _SMALL)
+
+
+def medium_runs(folder: str) -> str:
+    """The same for BERT-base."""
+    return _plain_runs(folder, _MEDIUM)
+
+
+def _plain_runs(folder: str, tables: Mapping[str, Any]) -> str:
     from ascend_migrate.flows.sources import CheckpointSource
     from ascend_migrate.validators.torch_original import TorchOriginal
 
-    source = open_source(_spec(_SMALL, folder))
+    source = open_source(_spec(tables, folder))
     if not isinstance(source, CheckpointSource):
         raise TypeError("a checkpoint is no graph")
     cases = cases_of(source.spec, source.inputs)
@@ -144,6 +176,8 @@ STEPS: Mapping[str, Callable[[str], str | None]] = {
     for step in (
         small_bert,
         small_runs,
+        medium_bert,
+        medium_runs,
         make_decoder,
         export_decoder,
         capture_decoder,

@@ -11,10 +11,10 @@ from tests.power.peers import RULES, caught
 from tests.power.subjects import Subject, ready
 
 from ascend_migrate.pipeline.errors import CheckError
+from ascend_migrate.validators.power.bench import Bench
 from ascend_migrate.validators.power.faults import Fault, WeightFault
 from ascend_migrate.validators.power.faults_graph import graph_faults
 from ascend_migrate.validators.power.faults_weights import weight_faults
-from ascend_migrate.validators.power.power import Bench
 from ascend_migrate.validators.power.strength import Strength
 
 WEIGHTS, GRAPH = "weights", "graph"

@@ -58,11 +58,25 @@ def test_a_bit_flip_changes_one_bit_of_the_named_part(array: Array, seed: int) -
         ("exponent bit flipped", range(23, 31)),
     ):
         found = wrong(kind, array, seed)
-        assert found is not None
+        if found is None:  # zero has no mantissa
+            assert kind == "mantissa bit flipped"
+            assert not array.any()
+            continue
         changed = (found.view(np.uint32) ^ array.view(np.uint32))[
             found.view(np.uint32) != array.view(np.uint32)
         ]
         assert changed.tolist() in [[1 << bit] for bit in bits]
+
+
+@pytest.mark.parametrize(
+    "kind", ["sign flipped", "mantissa bit flipped", "scaled by 1.01", "bias dropped"]
+)
+def test_what_changes_no_number_is_no_fault(kind: str) -> None:
+    assert wrong(kind, np.zeros(5, np.float32)) is None
+    mostly = np.array([0, 0, 0, 0, 3], np.float32)
+    found = wrong(kind, mostly)
+    assert found is not None
+    assert np.flatnonzero(found != mostly).tolist() == [4]
 
 
 @given(ARRAYS)

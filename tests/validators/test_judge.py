@@ -13,6 +13,7 @@ from ascend_migrate.pipeline.errors import EvidenceError, MigrationError, Source
 from ascend_migrate.pipeline.limits import Limits
 from ascend_migrate.pipeline.model import load_state
 from ascend_migrate.pipeline.records import Artifact, Form, Outcome, Verdict
+from ascend_migrate.validators import side_by_side
 from ascend_migrate.validators.cases import make_cases
 from ascend_migrate.validators.golden import capture
 from ascend_migrate.validators.judge import judge
@@ -119,6 +120,24 @@ def test_a_graph_that_the_runtime_refuses_is_not_run(
     assert outcomes(verdict)["onnx", "outputs.close"] is Outcome.NOT_RUN
     (finding,) = [f for f in verdict.findings if f.outcome is Outcome.NOT_RUN]
     assert "NoSuchOperator" in finding.note
+
+
+@pytest.mark.mindspore
+def test_side_by_side_two_runtimes_say_what_they_say_one_after_the_other(
+    artifacts: tuple[Artifact, Artifact],
+    golden: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = onnx_to_mindir.convert(artifacts[1].path, tmp_path / "mindir", inputs=(), parent="p")
+    said = []
+    for processors in (2, 1):
+        monkeypatch.setattr(side_by_side, "usable_processors", lambda n=processors: n)
+        verdict = judge([graph, *artifacts], golden, source_digest="", source_weights=None)
+        said.append(verdict.to_json())
+    assert said[0] == said[1]
+    assert {item["form"] for item in said[0]["findings"]} == {"mindir", "safetensors", "onnx"}
+    assert said[0]["findings"][0]["form"] == "mindir"
 
 
 @pytest.mark.mindspore

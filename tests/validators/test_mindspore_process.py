@@ -20,7 +20,8 @@ from ascend_migrate.pipeline import limits as limits_module
 from ascend_migrate.pipeline.errors import CheckError, ToolchainError
 from ascend_migrate.pipeline.limits import Limits
 from ascend_migrate.pipeline.mindir_format import TensorInfo
-from ascend_migrate.validators.mindspore_process import MindSporeProcess, first_paragraph
+from ascend_migrate.validators.mindspore_process import MindSporeProcess
+from ascend_migrate.validators.worker_process import first_paragraph
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 17]>
 net (float[n, 3] x) => (float[n, 3] y) { y = Relu (x) }"""

@@ -15,9 +15,10 @@ from ascend_migrate.pipeline.records import Artifact, Form, Outcome
 from ascend_migrate.validators.cases import make_cases
 from ascend_migrate.validators.golden import Golden, capture, read_golden
 from ascend_migrate.validators.judge import judge
+from ascend_migrate.validators.power.bench import Bench, Ledger
 from ascend_migrate.validators.power.faults_graph import graph_faults
 from ascend_migrate.validators.power.faults_weights import weight_faults
-from ascend_migrate.validators.power.power import Bench, Ledger, measure
+from ascend_migrate.validators.power.power import Search, measure
 from ascend_migrate.validators.power.selftest import selftest
 from ascend_migrate.validators.power.strength import Strength
 
@@ -63,6 +64,24 @@ def test_a_weight_that_no_output_shows_is_named_and_the_ledger_shows_it(
     assert found.planted == found.weights == found.ledger
     assert found.outputs == found.planted - 1
     assert measure(artifact, truth) == found
+
+
+def test_the_search_for_a_telling_case_says_what_all_cases_say(
+    made: tuple[Artifact, Path, Golden],
+) -> None:
+    artifact, _, truth = made
+    bench = Bench(artifact, truth)
+    stale = {f.place: f for f in weight_faults(bench.plants.weights, seed=0) if f.kind == "stale"}
+    assert stale.keys() == bench.plants.weights.keys()
+    search = Search(bench)
+    reached = search.reached(stale)
+    for name, fault in stale.items():
+        run = bench.plants.spoiled(fault)
+        shown = [place for place in range(bench.cases) if bench.shows(run, place)]
+        told = search.place(fault, range(bench.cases))
+        assert (name in reached) == (told is not None) == bool(shown)
+        assert not shown or {told, reached[name]} <= {*shown}
+    assert search.is_sound()
 
 
 def test_a_verdict_that_passes_carries_its_power_and_another_does_not(

@@ -13,18 +13,17 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ascend_migrate.pipeline.cann.keep_lists import REPORT
+from ascend_migrate.pipeline.cann.om_request import LISTS
 from ascend_migrate.pipeline.printable import readable_json
 from ascend_migrate.validators.forecast.forecast import LABEL, Equivalent, Forecast
 from ascend_migrate.validators.forecast.rounding import HF32
 from ascend_migrate.validators.forecast.survey import Harm
 
-KEEP_DTYPE = "keep_dtype.cfg"
-OP_PRECISION = "op_precision.ini"
-MIXLIST = "modify_mixlist.json"
+KEEP_DTYPE, OP_PRECISION, MIXLIST = LISTS["keep_dtype"], LISTS["op_precision"], LISTS["mixlist"]
 LITE = "converter_lite.cfg"
 SPEC = "precision.toml"
 PROVIDER = "cann_provider.json"
-REPORT = "forecast.json"
 
 
 def files(found: Forecast) -> dict[str, str]:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ascend_migrate.pipeline.cann.keep_lists import called
 from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.onnx_signature import load_graph
 from ascend_migrate.pipeline.precision import MOVES, module_of
 from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.forecast.nodes import NodeRunner, captured, reads
+from ascend_migrate.validators.ledger.stored_weights import onnx_weights
 from ascend_migrate.validators.onnx_lowered import PLAIN
-from ascend_migrate.validators.stored_weights import onnx_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -25,8 +26,7 @@ class Step:
     Attributes:
         index: its place in the graph.
         node: it.
-        name: its own or, where it has none, what ATC's parser calls it (hicann/ge,
-            parser/onnx/onnx_parser.cc: the type and a running number).
+        name: its own or, where it has none, what ATC's parser calls it.
         module: qualified name of the module that it came from; "" where that is not known.
         reads: names of what it reads, bodies inside it included.
         varies: whether it depends on the model's inputs, be it on their sizes alone.
@@ -160,11 +160,8 @@ def _steps(
     graph: "onnx.GraphProto", computed: set[str], integral: frozenset[str]
 ) -> Iterator[Step]:
     """Yields the nodes; adds to ``computed`` what depends on the inputs, which it begins with."""
-    unnamed = 0
-    for index, node in enumerate(graph.node):
-        name = node.name
-        if not name:
-            name, unnamed = f"{node.op_type}_{unnamed}", unnamed + 1
+    named = called(graph.node)
+    for index, (name, node) in enumerate(zip(named, graph.node, strict=True)):
         names = tuple(reads(node))
         makes = [item for item in node.output if item]
         varies = not computed.isdisjoint(names)

@@ -13,6 +13,7 @@ from ascend_migrate.pipeline.checkpoint.mapped import map_file
 from ascend_migrate.pipeline.dtypes import BY_ONNX, numpy_dtype
 from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.records import Artifact, Form
+from ascend_migrate.pipeline.torch_npu.manifest import weights_of
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.ledger.weights import Stored
 
@@ -34,6 +35,10 @@ def _of_safetensors(path: Path) -> Iterator[Stored]:
     checkpoint = open_checkpoint(path)
     for name, entry in checkpoint.tensors.items():
         yield Stored(name, entry.dtype, checkpoint.read(name))
+
+
+def _beside_manifest(path: Path) -> Iterator[Stored]:
+    return _of_safetensors(weights_of(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +172,5 @@ _READERS: Mapping[Form, Callable[[Path], Iterator[Stored]]] = {
     Form.ONNX: onnx_weights,
     Form.ONNX_CANN: onnx_weights,
     Form.MINDIR: mindir_weights,
+    Form.TORCH_NPU: _beside_manifest,
 }

@@ -5,7 +5,7 @@ power``). Kinds that change weights are in `faults_weights`, those that change a
 `faults_graph`; a new kind is one function there. Nothing here rewrites a file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,3 +57,12 @@ class GraphFault:
 
 
 Fault = WeightFault | GraphFault
+
+
+def together(faults: Iterable[WeightFault]) -> WeightFault:
+    """Returns faults of different tensors as one: what it does not show, none of them does.
+
+    Which is no theorem, but random numbers do not undo each other.
+    """
+    weights = {name: wrong for fault in faults for name, wrong in fault.weights.items()}
+    return WeightFault("together", ", ".join(weights), weights, "")

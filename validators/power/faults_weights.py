@@ -55,16 +55,29 @@ def weight_faults(
 
 def weight_fault(label: str, name: str, weights: Weights, seed: int) -> WeightFault | None:
     """Returns the fault of one kind in one tensor; None where it changes nothing there."""
-    array = weights[name]
     if label == SWAPPED:
         return _swapped(name, weights)
+    wrong = wrong_tensor(label, name, weights[name], seed)
+    if wrong is None:
+        return None
+    note = f"{label}; relative change {relative_change(weights[name], wrong):.2g}"
+    return WeightFault(label, name, {name: wrong}, note)
+
+
+def wrong_tensor(label: str, name: str, array: Array, seed: int) -> Array | None:
+    """Returns what a fault of a kind makes of a tensor; None where it changes nothing there.
+
+    Args:
+        label: the kind, of `KINDS`.
+        name: of the tensor; what is random differs from one to another.
+        array: the right tensor.
+        seed: same arguments, same bytes.
+    """
     entropy = int(bytes_digest(f"{label}/{name}".encode()).removeprefix("sha256:")[:16], 16)
     with np.errstate(all="ignore"):
         wrong = KINDS[label](array, np.random.default_rng([seed, entropy]))
-    if wrong is None or wrong.tobytes() == array.tobytes():
-        return None
-    note = f"{label}; relative change {relative_change(array, wrong):.2g}"
-    return WeightFault(label, name, {name: wrong}, note)
+    # By value: a zero of the other sign is no fault.
+    return None if wrong is None or np.array_equal(wrong, array) else wrong
 
 
 def relative_change(array: Array, wrong: Array) -> float:
@@ -83,7 +96,7 @@ def _swapped(name: str, weights: Weights) -> WeightFault | None:
     for other in (*names[later:], *names[: later - 1]):
         found = weights[other]
         same = found.dtype == array.dtype and found.shape == array.shape
-        if same and found.tobytes() != array.tobytes():
+        if same and not np.array_equal(_octets(found), _octets(array)):
             note = f"exchanged with {other}"
             return WeightFault(SWAPPED, name, {name: found, other: array}, note)
     return None
@@ -124,15 +137,19 @@ def _dropped(array: Array, _rng: np.random.Generator) -> Array | None:
 
 @kind(WILD)
 def _exponent(array: Array, rng: np.random.Generator) -> Array | None:
-    mantissa = _mantissa_bits(array)
-    return _flipped(array, rng, mantissa, array.dtype.itemsize * 8 - 1)
+    return _flipped(array, rng, _mantissa_bits(array), array.dtype.itemsize * 8 - 1)
 
 
 @kind("mantissa bit flipped")
 def _mantissa(array: Array, rng: np.random.Generator) -> Array | None:
-    """One of the three highest bits: the element changes by a sixteenth to a half of itself."""
+    """One of the three highest bits: the element changes by a sixteenth to a half of itself.
+
+    Zero has no such bit: the smallest numbers that there are change nothing.
+    """
+    if not np.any(array):
+        return None
     mantissa = _mantissa_bits(array)
-    return _flipped(array, rng, mantissa - 3, mantissa)
+    return _flipped(array, rng, mantissa - 3, mantissa, nonzero=True)
 
 
 @kind(STALE)
@@ -152,17 +169,28 @@ def _cast(array: Array, _rng: np.random.Generator) -> Array | None:
     return array.astype(np.float16).astype(array.dtype)
 
 
+def _octets(array: Array) -> Array:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
 def _mantissa_bits(array: Array) -> int:
     import ml_dtypes
 
     return int(ml_dtypes.finfo(array.dtype).nmant)  # type: ignore[no-untyped-call]
 
 
-def _flipped(array: Array, rng: np.random.Generator, low: int, high: int) -> Array | None:
+def _flipped(
+    array: Array, rng: np.random.Generator, low: int, high: int, *, nonzero: bool = False
+) -> Array | None:
     """Flips one bit from ``low`` to below ``high`` in one element, as a bad memory cell does."""
     if not array.size:
         return None
     wrong = np.array(array, order="C")
-    bits = wrong.reshape(-1).view(f"u{array.dtype.itemsize}")
-    bits[rng.integers(bits.size)] ^= bits.dtype.type(1 << int(rng.integers(low, high)))
+    values = wrong.reshape(-1)
+    place = rng.integers(values.size)
+    if nonzero and not values[place]:
+        others = np.flatnonzero(values)
+        place = others[rng.integers(others.size)]
+    bits = values.view(f"u{array.dtype.itemsize}")
+    bits[place] ^= bits.dtype.type(1 << int(rng.integers(low, high)))
     return wrong

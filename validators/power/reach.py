@@ -20,7 +20,7 @@ from ascend_migrate.validators.cases import Array, Case, wandering_cases
 from ascend_migrate.validators.golden import Golden
 from ascend_migrate.validators.original import Outputs
 from ascend_migrate.validators.outputs import limits, wide
-from ascend_migrate.validators.power.faults import WeightFault
+from ascend_migrate.validators.power.faults import together
 from ascend_migrate.validators.power.faults_weights import STALE, weight_fault
 from ascend_migrate.validators.power.planted import Plantation, Run
 from ascend_migrate.validators.tolerances import NOISE_PEAK
@@ -80,19 +80,14 @@ def reach(
     for case in islice(wandering_cases(inputs, seed=_SEED), TRIES):
         if not left or len(found) == MOST_FOUND:
             break
-        right = _answer(sound, case)
-        if right is None or not _differs(plants.spoiled(_all(left)), case, right, allowed):
+        right, run = _answer(sound, case), plants.spoiled(together(left.values()))
+        if right is None or not _differs(run, case, right, allowed):
             continue
         new = [n for n, f in left.items() if _differs(plants.spoiled(f), case, right, allowed)]
         if new:
             found.append(Reached(case, tuple(new)))
             left = {name: fault for name, fault in left.items() if name not in new}
     return found
-
-
-def _all(faults: Mapping[str, WeightFault]) -> WeightFault:
-    weights = {name: wrong for fault in faults.values() for name, wrong in fault.weights.items()}
-    return WeightFault(STALE, "", weights, "")
 
 
 def _allowed(truth: Golden) -> dict[str, float]:

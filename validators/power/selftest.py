@@ -11,10 +11,10 @@ from ascend_migrate.pipeline.limits import DEFAULT_LIMITS, Limits
 from ascend_migrate.pipeline.records import Artifact, Finding, Form
 from ascend_migrate.validators.golden import Golden
 from ascend_migrate.validators.original import NoExactTwinError
+from ascend_migrate.validators.power.bench import Bench, Ledger
 from ascend_migrate.validators.power.faults import Fault, GraphFault, WeightFault
 from ascend_migrate.validators.power.faults_graph import graph_faults
 from ascend_migrate.validators.power.faults_weights import KINDS, STALE, SWAPPED, WILD, weight_fault
-from ascend_migrate.validators.power.power import Bench, Ledger
 from ascend_migrate.validators.power.strength import Strength
 from ascend_migrate.validators.tolerances import NOISE_PEAK, NOISE_RMS
 
