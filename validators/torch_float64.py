@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ascend_migrate.validators.torch_operators import intercepting
@@ -14,6 +15,11 @@ _LARGE = 256 << 20
 """Bytes of parameters that are widened for good. Beyond, what is saved by not casting them in each
 call (0.4 s for each GiB) is small beside the call, and holding them wide costs twice their memory
 beside the mapped file."""
+
+
+_BLOCK = 64 << 20
+"""Bytes of a weight that are wide at a time where a product with it is taken in blocks: some times
+what a processor caches, so that the product takes no longer, and little beside a large model."""
 
 
 def widened(model: "torch.nn.Module", large: int = _LARGE) -> "torch.nn.Module":
@@ -69,8 +75,18 @@ def _widen_while_running(model: "torch.nn.Module") -> None:
                 parameter.data = narrow[parameter]
 
     for module in model.modules():
+        if _is_left_to_its_operator(module):
+            continue
         module.register_forward_pre_hook(enter, prepend=True)
         module.register_forward_hook(leave, always_call=True)
+
+
+def _is_left_to_its_operator(module: "torch.nn.Module") -> bool:
+    """Whether the one operator that a module is widens no more of its weight than it must."""
+    import torch
+
+    kind = type(module)
+    return kind is torch.nn.Linear or (kind is torch.nn.Embedding and module.max_norm is None)
 
 
 @contextmanager
@@ -79,10 +95,17 @@ def widening() -> Iterator[None]:
     import torch
     from torch.utils import _pytree as pytree
 
-    cast = torch.ops.aten._to_copy.default
+    aten = torch.ops.aten
+    cast = aten._to_copy.default
 
     def handle(func: Any, args: Any, kwargs: Any) -> Any:
         kwargs = pytree.tree_map(_wide, kwargs)
+        if func is aten.embedding.default:
+            return _wide(func(*args, **kwargs))  # of a table, the rows that are asked for
+        if func is aten.t.default and _is_large(args[0]):
+            return func(*args)  # a view, which the product below takes in blocks
+        if func in (aten.mm.default, aten.addmm.default) and _is_large(args[-1]):
+            return _in_blocks(func, *pytree.tree_map(_wide, args[:-1]), weight=args[-1], **kwargs)
         # A cast to a wide type widens by itself; done before as well, it would take twice the room.
         if func is not cast or kwargs.get("dtype") not in (torch.float64, torch.complex128):
             args = pytree.tree_map(_wide, args)
@@ -95,6 +118,26 @@ def widening() -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(default)
+
+
+def _is_large(tensor: "torch.Tensor") -> bool:
+    wide = _wider().get(tensor.dtype)
+    return wide is not None and tensor.numel() * wide.itemsize > _BLOCK
+
+
+def _in_blocks(func: Any, *args: "torch.Tensor", weight: "torch.Tensor", **kwargs: Any) -> Any:
+    """Returns a product whose second factor is widened some columns at a time."""
+    import torch
+
+    *added, left = args
+    rows, columns = left.shape[0], weight.shape[1]
+    size = max(1, _BLOCK // (8 * weight.shape[0]))
+    found = []
+    for start in range(0, columns, size):
+        block = slice(start, start + size)
+        terms = [term.expand(rows, columns)[:, block] for term in added]
+        found.append(func(*terms, left, _wide(weight[:, block]), **kwargs))
+    return torch.cat(found, 1)
 
 
 def _widened_tree(value: Any) -> Any:
@@ -115,12 +158,19 @@ def _widened_tree(value: Any) -> Any:
 def _wide(leaf: Any) -> Any:
     import torch
 
-    wider = {
+    wider = _wider()
+    if isinstance(leaf, torch.Tensor):
+        return leaf.to(wider[leaf.dtype]) if leaf.dtype in wider else leaf
+    return wider.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf
+
+
+@cache
+def _wider() -> "dict[torch.dtype, torch.dtype]":
+    import torch
+
+    return {
         torch.float32: torch.float64,
         torch.float16: torch.float64,
         torch.bfloat16: torch.float64,
         torch.complex64: torch.complex128,
     }
-    if isinstance(leaf, torch.Tensor):
-        return leaf.to(wider[leaf.dtype]) if leaf.dtype in wider else leaf
-    return wider.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf

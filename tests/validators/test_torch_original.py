@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ascend_migrate.pipeline.dtypes import numpy_dtype
 from ascend_migrate.pipeline.errors import ModelError
+from ascend_migrate.validators import torch_float64
 from ascend_migrate.validators.torch_float64 import widened, widening
 from ascend_migrate.validators.torch_original import to_numpy, to_torch
 
@@ -114,6 +115,24 @@ def test_wide_while_it_runs_is_as_wide_as_ever(kind: type[nn.Module], given: Ten
         assert one.dtype == torch.float64
         assert torch.equal(one, other)
     assert not torch.equal(found[0][0], found[0][2])
+
+
+@pytest.mark.parametrize("block", [1, 100, 200])
+def test_a_weight_that_is_widened_in_blocks_is_as_wide_as_ever(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = torch.tensor([[1, 2, 6], [0, 3, 3]])
+    found = []
+    for size in (block, 1 << 40):
+        monkeypatch.setattr(torch_float64, "_BLOCK", size)
+        torch.manual_seed(0)
+        model = widened(Mixed().eval(), 0)
+        with widening(), torch.no_grad():
+            found.append(model(ids))
+    assert found[0].dtype == torch.float64
+    # What is summed is the same; how a product is split decides the order of some sums.
+    assert found[1].abs().max() > 0
+    assert (found[0] - found[1]).abs().max() <= 1e-14 * found[1].abs().max()
 
 
 class Recurrent(nn.Module):
