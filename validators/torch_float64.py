@@ -102,8 +102,8 @@ def widening() -> Iterator[None]:
         kwargs = pytree.tree_map(_wide, kwargs)
         if func is aten.embedding.default:
             return _wide(func(*args, **kwargs))  # of a table, the rows that are asked for
-        if func is aten.t.default and _is_large(args[0]):
-            return func(*args)  # a view, which the product below takes in blocks
+        if func is aten.t.default:
+            return func(*args)  # a view of a weight, which the product below widens
         if func in (aten.mm.default, aten.addmm.default) and _is_large(args[-1]):
             return _in_blocks(func, *pytree.tree_map(_wide, args[:-1]), weight=args[-1], **kwargs)
         # A cast to a wide type widens by itself; done before as well, it would take twice the room.

@@ -113,13 +113,6 @@ def test_intermediates_fit_in_their_room(
     assert {i.name for i in found.items} <= {i.name for i in everything.items}
 
 
-def test_a_model_too_large_to_be_traced_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(on_record, "LARGEST", 1)
-    assert "MiB of weights are more" in str(read_record(with_intermediates(toys.Plain, tmp_path)))
-
-
 def test_damaged_intermediates_are_refused(tmp_path: Path) -> None:
     path = with_intermediates(toys.Plain, tmp_path)
     content = path.read_bytes()

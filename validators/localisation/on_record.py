@@ -43,11 +43,6 @@ WHOLE = 64 * BUCKETS
 """Elements up to which values are kept whole while there is room: only they can be put in the
 place of a suspect. Larger ones would leave room for few."""
 
-LARGEST = 256 << 20
-"""Bytes of weights up to which intermediates are recorded. Beyond, the float64 twin widens weights
-while it runs, which the trace would copy as if they were intermediates: measured on a decoder of
-2 GiB, a capture so took 1.75 times its weights of memory."""
-
 _BYTES = 12
 """Of each sum of a sketch: float64, and its noise as float32."""
 
@@ -92,13 +87,6 @@ class OnRecord:
 def telling(cases: Sequence[Case]) -> Case:
     """Returns the case with the most different numbers in its inputs: it hides least."""
     return max(cases, key=lambda case: _variety(case.feeds))
-
-
-def unrecorded(weights: int) -> str:
-    """Says why a model of so many bytes of weights is not recorded; empty where it is."""
-    if weights <= LARGEST:
-        return ""
-    return f"its {weights >> 20} MiB of weights are more than the {LARGEST >> 20} that are traced"
 
 
 def record(original: Original, case: Case, precision: Precision | None) -> OnRecord | str:
