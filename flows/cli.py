@@ -75,6 +75,8 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with the documented exit code."""
     signal.signal(signal.SIGINT, _interrupt)
+    # Without a handler it would end us at once, and leave a compiler behind that we started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A checkpoint is a tree of many small objects. Looking for cycles among them takes a fifth of
     # the time of opening one, and there are none.
     gc.set_threshold(100_000)

@@ -1,5 +1,6 @@
 """The commands that make and judge artifacts: migrate, convert, capture, validate."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ def validate(
     from ascend_migrate.flows import report_text, steps_single
 
     spec = shared.against(against)
-    with shared.progress() as show:
+    kept = durable.no_empty_folder(out) if out is not None else nullcontext()
+    with kept, shared.progress() as show:
         verdict = steps_single.validate(artifact, spec, out, show, runtime or "")
     document = verdict.to_json()
     text = report_text.verdict(verdict)

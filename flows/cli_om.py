@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,12 +101,16 @@ def import_om(folder: Path, out: Path, json_: bool) -> int:
 
     found = read_bundle(folder)
     answered = _answered(found)
-    prepare_folder(out)
-    with durable.no_empty_folder(out), durable.storing(out):
-        for name, path in {OM: found.om, **found.weights, **answered}.items():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, out / name)
-        artifact = completed(out, found.identity, found.graph)
+    with durable.no_empty_folder(out):
+        prepare_folder(out)
+        with durable.temporary_folder(out.absolute().parent) as new:
+            with durable.storing(out):
+                for name, path in {OM: found.om, **found.weights, **answered}.items():
+                    (new / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, new / name)
+            made = completed(new, found.identity, found.graph)
+            durable.publish_folder(new, out)
+    artifact = replace(made, root=out)
     document = {
         "om": str(artifact.path),
         "identity": dict(found.identity),
@@ -124,16 +129,17 @@ def _answered(found: "Compiled") -> dict[str, Path]:
     """Returns the answers to be taken along, if there are any, and they are to what was asked."""
     if found.answers is None:
         return {}
-    from ascend_migrate.pipeline.cann.run_om import cases, feeds_digest, read
+    from ascend_migrate.pipeline.cann.run_om import feeds_digest
     from ascend_migrate.pipeline.digest import file_digest
     from ascend_migrate.validators.brought import read_answers
+    from ascend_migrate.validators.golden import read_golden
 
     answers = read_answers(found.answers)
     answers.check_asked(file_digest(found.om), str(found.identity["soc"]))
     if found.golden is None or answers.golden != file_digest(found.golden):
         raise EvidenceError(f"{found.answers}: are not to the questions of this folder; ask again")
-    asked = cases(read(str(found.golden), "input"))
-    if answers.cases != tuple(map(feeds_digest, asked)):
+    asked = read_golden(found.golden).cases
+    if answers.cases != tuple(feeds_digest(case.feeds) for case in asked):
         raise EvidenceError(f"{found.answers}: do not answer every case; ask again")
     return {ANSWERS: found.answers}
 
@@ -158,10 +164,15 @@ def _bundled(
     golden: Path | None,
 ) -> tuple[dict[str, Any], str]:
     from ascend_migrate.converters.atc.bundle import SCRIPT, write_bundle
+    from ascend_migrate.flows.compiling import check_questions
     from ascend_migrate.flows.weights import prepare_folder
 
+    if golden is not None:
+        check_questions(golden, inputs)
     prepare_folder(out)
-    names = write_bundle(model, out, inputs, request, golden=golden)
+    with durable.temporary_folder(out.absolute().parent) as new:
+        names = write_bundle(model, new, inputs, request, golden=golden)
+        durable.publish_folder(new, out)
     text = f"{out}: {', '.join(names)}\nCarry it to a machine with CANN, and run {SCRIPT} there."
     return {"bundle": str(out), "files": names}, text
 

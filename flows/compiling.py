@@ -1,6 +1,7 @@
 """Compiling for one chip: what a specification asks of ATC, and the ATC that is here."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from ascend_migrate.pipeline.cann.keep_lists import settled
 from ascend_migrate.pipeline.cann.om_request import LOWERED, OmRequest
 from ascend_migrate.pipeline.cann.toolkit import Toolkit, find_toolkit
 from ascend_migrate.pipeline.errors import SpecError
+from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.pipeline.spec import MigrationSpec
 
@@ -21,6 +23,30 @@ def checked(request: OmRequest) -> OmRequest:
         SpecError, SourceError: it would not, or there is no such forecast.
     """
     return settled(request, load_generation(request.cann).family(request.soc))
+
+
+def check_questions(golden: Path, inputs: Sequence[InputSpec]) -> None:
+    """Proves that a device can be asked what a golden file asks: far from here, it is too late.
+
+    Args:
+        golden: what `capture` wrote.
+        inputs: what the compiled file will be fed.
+
+    Raises:
+        EvidenceError: it is damaged, or no golden file.
+        SpecError: it asks other inputs, or sizes that are not compiled.
+    """
+    from ascend_migrate.validators.golden import read_golden
+    from ascend_migrate.validators.samples import misfits
+
+    for case in read_golden(golden).cases:
+        faults = misfits(case.feeds, inputs, {})
+        faults += [
+            f"{n!r} is bfloat16" for n, a in case.feeds.items() if a.dtype.name == "bfloat16"
+        ]
+        if faults:
+            said = f"case {case.name} cannot be asked: {'; '.join(faults)}"
+            raise SpecError(str(golden), [f"{said}; --input says what is compiled"])
 
 
 def prepared(spec: MigrationSpec) -> tuple[OmRequest, Toolkit]:

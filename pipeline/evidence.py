@@ -13,7 +13,7 @@ from typing import Any
 from ascend_migrate.pipeline.digest import canonical_json
 from ascend_migrate.pipeline.durable import write_file
 from ascend_migrate.pipeline.errors import EvidenceError
-from ascend_migrate.pipeline.records import Verdict
+from ascend_migrate.pipeline.records import LEVELS, Verdict
 
 SCHEMA = "ascend-migrate/report/1"
 
@@ -63,6 +63,7 @@ def decode(data: bytes, subject: str) -> Verdict:
         verdict = Verdict.from_json(document["verdict"])
         stated = document["verdict"]["outcome"]
         _check_numbers(verdict)
+        _check_level(verdict)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EvidenceError(
             f"{subject}: field missing or malformed ({type(error).__name__}: {error}); "
@@ -128,3 +129,12 @@ def _check_numbers(verdict: Verdict) -> None:
         for number in (finding.measured, finding.allowed):
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"{finding.check} on {finding.subject}: {number} is no number")
+
+
+def _check_level(verdict: Verdict) -> None:
+    """Refuses a level that is none, or that what is said to have run does not reach."""
+    if verdict.level not in LEVELS:
+        raise ValueError(f"{verdict.level!r} is no level")
+    reached = {ran["level"] for ran in verdict.context.get("runtimes", {}).values()}
+    if verdict.level == "device" and reached != {"device"}:
+        raise ValueError("states the level device, and not every form was run on one")

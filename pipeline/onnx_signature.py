@@ -102,12 +102,16 @@ def confined(path: Path, location: str) -> Path:
     """Returns the external file ``location`` of the model ``path``.
 
     Raises:
-        SourceError: the location is absolute, climbs, leads through a symbolic link, or is no file.
+        SourceError: the location is absolute, climbs, cannot be printed, leads through a symbolic
+            link, or is no file.
     """
     pure = PurePosixPath(location)
     said = f"{path}: external data location {shown(location)}"
     if not location or pure.is_absolute() or ".." in pure.parts or "\\" in location:
         raise SourceError(f"{said} leaves the model's folder; only files inside it are read")
+    # It becomes a line of a script and of a list of digests (converters/atc).
+    if not location.isprintable():
+        raise SourceError(f"{said} has characters that cannot be printed; rename the file")
     target = path.parent
     try:
         for part in pure.parts:

@@ -4,6 +4,7 @@ MigrationSpec -> Artifact -> Artifact ... -> Verdict -> Publication
  (spec.py)       (each form)                 (evidence) (registry.py)
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -142,8 +143,8 @@ class Finding:
         form: the form that was judged.
         subject: what was looked at: an output, a tensor, a case.
         outcome: PASS, FAIL, NOT_RUN or WAIVED.
-        measured: the number found; None where the check has no number (NaN becomes None, said in
-            the note).
+        measured: the number found; None where the check has no number. NaN and infinity, which
+            fail, become None in JSON.
         allowed: the largest number that passes.
         note: why the limit has its value, or why the check failed or did not run.
     """
@@ -158,12 +159,16 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the finding as plain JSON data."""
+        # JSON has no NaN and no infinity. What passes by one cannot be written at all.
+        measured = self.measured
+        if measured is not None and not math.isfinite(measured) and self.outcome is Outcome.FAIL:
+            measured = None
         return {
             "check": self.check,
             "form": str(self.form),
             "subject": self.subject,
             "outcome": str(self.outcome),
-            "measured": self.measured,
+            "measured": measured,
             "allowed": self.allowed,
             "note": self.note,
         }
@@ -182,6 +187,10 @@ class Finding:
         )
 
 
+LEVELS = ("ledger", "cpu", "device")
+"""How far a proof reaches: the weights alone, outputs on the CPU, outputs on a device."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Findings about exactly these files, made from exactly this source.
@@ -191,7 +200,7 @@ class Verdict:
         golden: digest of the golden file that the outputs were judged against.
         subjects: the files that were judged, by form.
         findings: everything that was found; empty means that nothing was judged.
-        level: how far the proof reaches: ``ledger`` (weights only), ``cpu``, or ``device``.
+        level: one of `LEVELS`.
     """
 
     source: str

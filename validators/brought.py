@@ -137,7 +137,9 @@ class BroughtRunner(Closing):
         said = read_om(artifact.path)
         self._answers.check_asked(said.files[artifact.entry], said.soc)
         who = self._answers.who
-        self.name = f"{who['runtime']} on {who['device']}, CANN {who['cann'] or 'unknown'}"
+        # What was not asked here is known by what was written down elsewhere, and by no more.
+        told = "" if path is not None else f", as {found.name} says"
+        self.name = f"{who['runtime']} on {who['device']}, CANN {who['cann'] or 'unknown'}{told}"
         graph = said.path.parent / said.graph
         # Where it is missing, that is a finding of its own.
         self._padded = padded_outputs(load_graph(graph)) if graph.is_file() else frozenset()

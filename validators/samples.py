@@ -1,7 +1,7 @@
 """Real inputs that the user gives, as cases of the judgement."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never
 
@@ -26,9 +26,19 @@ def load_samples(path: Path, inputs: Sequence[InputSpec]) -> tuple[Case, ...]:
         SourceError: the file is unreadable, or an array is missing or does not fit.
     """
     arrays = _arrays(path, inputs)
-    feeds: Feeds = {}
-    faults = [f"{name!r} is no input" for name in arrays if name not in {i.name for i in inputs}]
     dims: dict[str, int] = {}
+    faults = misfits(arrays, inputs, dims)
+    if faults:
+        raise SourceError(f"sample {path}: {'; '.join(faults)}")
+    feeds: Feeds = {item.name: arrays[item.name] for item in inputs}
+    return (Case(f"sample {path.name}{said(dims)}", feeds),)
+
+
+def misfits(
+    arrays: Mapping[str, Array], inputs: Sequence[InputSpec], dims: dict[str, int]
+) -> list[str]:
+    """Says what of some arrays is not what a model is fed; ``dims`` gets the sizes found."""
+    faults = [f"{name!r} is no input" for name in arrays if name not in {i.name for i in inputs}]
     for item in inputs:
         array = arrays.get(item.name)
         if array is None:
@@ -37,11 +47,7 @@ def load_samples(path: Path, inputs: Sequence[InputSpec]) -> tuple[Case, ...]:
             faults.append(
                 f"{item.name!r} is {array.dtype.name}{list(array.shape)}, which is not {item}"
             )
-        else:
-            feeds[item.name] = array
-    if faults:
-        raise SourceError(f"sample {path}: {'; '.join(faults)}")
-    return (Case(f"sample {path.name}{said(dims)}", feeds),)
+    return faults
 
 
 def _arrays(path: Path, inputs: Sequence[InputSpec]) -> dict[str, Array]:

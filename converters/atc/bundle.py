@@ -24,19 +24,21 @@ from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.cann import run_om
 from ascend_migrate.pipeline.cann.keep_lists import check_names
 from ascend_migrate.pipeline.cann.om_file import ANSWERS, WEIGHTS
-from ascend_migrate.pipeline.cann.om_request import LISTS, OmRequest
+from ascend_migrate.pipeline.cann.om_request import LISTS, PRECISION_MODES, OmRequest
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.errors import EvidenceError, SourceError, SpecError
 from ascend_migrate.pipeline.inputs import InputSpec
 from ascend_migrate.pipeline.oci_manifest import path_faults
 from ascend_migrate.pipeline.onnx_signature import external_files, load_graph, weight_bytes
 
-SCHEMA = "ascend-migrate/om-bundle/2"
+SCHEMA = "ascend-migrate/om-bundle/3"
 MODEL, REQUEST, RESULT, SCRIPT = "model.onnx", "request.json", "result.json", "convert.sh"
 GOLDEN, RUNNER = "golden.safetensors", "run_om.py"
 COMPILED = "compiled"
 """Folder of what ATC writes: its names for files are its own."""
 _OUTPUT = f"{COMPILED}/model"
+_WRITTEN = frozenset({REQUEST, RESULT, SCRIPT, LOG, ANSWERS, COMPILED})
+"""What is written into the folder beside what is copied there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def write_bundle(
     files += [(RUNNER, Path(str(run_om.__file__)))]
     files += [(GOLDEN, golden)] if golden is not None else []
     given = dict(files)
-    twice = [name for name, path in files if given[name] != path]
+    twice = [name for name, path in files if given[name] != path or name.split("/")[0] in _WRITTEN]
     if twice:
         raise SpecError(str(graph), [f"its {twice[0]} has the name of a file of the bundle"])
     lists: dict[str, Any] = {name: Path(LISTS[name]) for name in request.lists()}
@@ -106,7 +108,9 @@ def write_bundle(
         "files": digests,
     }
     durable.write_file(into / REQUEST, canonical_json(document))
-    durable.write_file(into / SCRIPT, _script(command, request, digests, inputs).encode())
+    # The script proves what was asked for as well: its command is its own copy of it.
+    sums = digests | {REQUEST: file_digest(into / REQUEST)}
+    durable.write_file(into / SCRIPT, _script(command, request, sums, inputs).encode())
     (into / SCRIPT).chmod(0o755)
     return [*sorted(given), REQUEST, SCRIPT]
 
@@ -127,10 +131,13 @@ def read_bundle(folder: Path) -> Compiled:
             raise EvidenceError(f"{folder / name}: is not the file that was sent")
     if not (folder / RESULT).is_file():
         log = folder / LOG
-        if log.is_file():
-            raise failure(MODEL, log.read_text(encoding="utf-8", errors="replace"), str(log))
+        said = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        if said and SUCCESS not in said:
+            raise failure(MODEL, said, str(log))
         raise SourceError(f"{folder}: was not converted; run {SCRIPT} where CANN is installed")
     result = _document(folder / RESULT)
+    if result.get("request") != file_digest(folder / REQUEST):
+        raise EvidenceError(f"{folder / RESULT}: is of another {REQUEST}; run {SCRIPT} again")
     om, weights = _compiled(folder, result)
     if result.get("soc") != asked["request"]["soc"]:
         raise EvidenceError(
@@ -158,6 +165,8 @@ def _asked(folder: Path) -> dict[str, Any]:
         raise SourceError(f"{path}: does not say what was asked for; make the bundle again")
     if not all(isinstance(request.get(key), str) for key in ("soc", "precision_mode")):
         raise SourceError(f"{path}: does not say for which chip; make the bundle again")
+    if request["precision_mode"] not in PRECISION_MODES:
+        raise SourceError(f"{path}: its precision mode is none; make the bundle again")
     faults = path_faults([*files])
     if faults:
         raise EvidenceError(f"{path}: {'; '.join(faults)}")
@@ -207,6 +216,7 @@ def _script(
         soc=request.soc,
         cann=request.cann,
         sums=sums,
+        request=digests[REQUEST],
         command=shlex.join(command),
         log=LOG,
         success=SUCCESS,
@@ -249,6 +259,7 @@ for file in {output}.om {output}_linux_*.om; do
     if [ -s "$file" ]; then om=$file; break; fi
 done
 if [ "$code" -ne 0 ] || ! grep -q "{success}" {log} || [ -z "$om" ]; then
+    rm -rf {compiled}
     cat {log} >&2
     echo "convert.sh: not converted (exit code $code); bring the folder back with {log}" >&2
     exit 1
@@ -263,8 +274,9 @@ while IFS= read -r file; do
     files="$files${{files:+, }}\\"$file\\": \\"sha256:$sum\\""
 done <{result}.names
 rm -f {result}.names
-printf '{{"om": "%s", "files": {{%s}}, "soc": "{soc}", "toolkit": "%s"}}\\n' \\
-    "$om" "$files" "$toolkit" >{result}
+request={request}
+printf '{{"om": "%s", "files": {{%s}}, "request": "%s", "soc": "{soc}", "toolkit": "%s"}}\\n' \\
+    "$om" "$files" "$request" "$toolkit" >{result}.new && mv {result}.new {result} || exit 3
 echo "convert.sh: wrote $om; {asking}"
 echo "then bring the folder back: ascend-migrate import-om FOLDER"
 """

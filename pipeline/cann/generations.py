@@ -16,7 +16,7 @@ from typing import Any
 from ascend_migrate.pipeline.errors import SpecError
 
 _FOLDER = Path(__file__).parent
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\w+)*", re.ASCII)
 
 
 class Effect(StrEnum):
@@ -147,7 +147,7 @@ def load_generation(version: str) -> Generation:
     Raises:
         SpecError: it is no version, or older than everything that is known.
     """
-    if not _VERSION.match(version):
+    if not _VERSION.fullmatch(version):
         raise SpecError(f"CANN {version}", ["is not a version such as 8.1 or 8.3.RC1"])
     found = [name for name in versions() if _number(name) <= _number(version)]
     if not found:
@@ -156,7 +156,7 @@ def load_generation(version: str) -> Generation:
 
 
 def _number(version: str) -> tuple[int, int]:
-    found = _VERSION.match(version)
+    found = _VERSION.fullmatch(version)
     if found is None:
         raise ValueError(version)
     return int(found[1]), int(found[2])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.pipeline.cann.om_request import LOWERED
+from ascend_migrate.pipeline.cann.om_request import LOWERED, PRECISION_MODES
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.oci_manifest import path_faults
@@ -108,6 +108,8 @@ def read_om(path: Path) -> OmFile:
             raise ValueError("; ".join(faults) or f"it does not name {path.name} or its graph")
         if not all(isinstance(document[key], str) for key in ("soc", "precision_mode")):
             raise TypeError("no chip, or no precision mode")
+        if document["precision_mode"] not in PRECISION_MODES:
+            raise ValueError("its precision mode is none of ATC's")
     except OSError as error:
         raise SourceError(
             f"{path}: {IDENTITY} beside it cannot be read ({error.strerror}): keep the folder as "

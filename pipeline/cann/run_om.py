@@ -74,8 +74,9 @@ def write(path: str, arrays: dict[str, np.ndarray[Any, Any]], about: dict[str, s
         place += len(block)
     text = json.dumps(header).encode("utf-8")
     text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:  # noqa: PTH123 - as old a Python as CANN's
+    with open(path + ".new", "wb") as file:  # noqa: PTH123 - as old a Python as CANN's
         file.write(struct.pack("<Q", len(text)) + text + b"".join(blocks))
+    os.replace(path + ".new", path)  # noqa: PTH105
 
 
 def cases(arrays: dict[str, np.ndarray[Any, Any]]) -> list[dict[str, np.ndarray[Any, Any]]]:
@@ -121,17 +122,27 @@ def who(model: str, golden: str, device: str) -> dict[str, str]:
 
 def main(model: str, mode: str, golden: str, answers: str, device: str = "0") -> None:
     """Runs every case twice, the second time after all others, as the judgement wants it."""
-    from ais_bench.infer.interface import InferSession
-
+    try:
+        import acl  # noqa: F401 - of CANN itself
+        from ais_bench.infer.interface import InferSession
+    except ImportError as error:
+        said = f"{error}; run `source .../set_env.sh` of CANN, and install ais_bench"
+        raise SystemExit(said) from None
+    try:
+        named = [_parts(name) for name in _header(_bytes(golden))]
+        asked = cases(read(golden, "input"))
+    except (OSError, ValueError, LookupError, struct.error) as error:
+        raise SystemExit(f"{golden}: cannot be read ({error}); copy it again") from None
     session = InferSession(int(device), model)
     inputs = [item.name for item in session.get_inputs()]
-    named = [_parts(name) for name in _header(_bytes(golden))]
     known = {name for _, group, name in named if group == "own"}
     outputs = [spoken(item.name, known) for item in session.get_outputs()]
-    asked = cases(read(golden, "input"))
     found = {}
     for turn in (FIRST, LATER):
         for number, feeds in enumerate(asked):
+            lost = sorted(set(feeds) - set(inputs))
+            if lost:
+                raise SystemExit(f"{model}: has no input {lost[0]}, which {golden} asks")
             given = [np.asarray(feeds[name], order="C") for name in inputs if name in feeds]
             results = session.infer(given, mode=mode, custom_sizes=_OUTPUT_BYTES)
             for name, array in zip(outputs, results):  # noqa: B905 - Python 3.7
@@ -193,4 +204,6 @@ def _cann() -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (5, 6):
+        raise SystemExit("run_om.py MODEL.om MODE GOLDEN ANSWERS [DEVICE]")
     main(*sys.argv[1:])

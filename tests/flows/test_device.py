@@ -9,8 +9,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+from tests.converters.atc import emulated_device
 from tests.flows.toys import Home
-from tests.validators.device import emulated
 
 from ascend_migrate.flows import cli
 from ascend_migrate.pipeline.errors import ExitCode
@@ -38,7 +38,7 @@ def carried(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
     whole = folder / "whole.onnx"  # with its weights inside
     onnx.save(onnx.load(folder / "made" / "model.onnx"), whole)
-    emulated.compiled(folder / "om", whole)
+    emulated_device.compiled(folder / "om", whole)
     return folder
 
 
@@ -87,16 +87,16 @@ def test_a_device_that_answers_is_named_and_what_is_unverified_is_said(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    emulated.install(tmp_path / "python", monkeypatch)
+    emulated_device.install(tmp_path / "python", monkeypatch)
     given = ("--runtime", "ais_bench", "-o", str(tmp_path / "verdict"))
     assert validate(carried, "om/model.om", *given) == ExitCode.OK
     out = capsys.readouterr().out
     assert out.startswith("PASS: proved equivalent on the device\n")
-    assert "device: om was run by ais_bench on Ascend310P3 number 0, CANN unknown; the part" in out
+    assert "device: om was run by ais_bench on Ascend910B3 number 0, CANN unknown; the part" in out
     found = json.loads((tmp_path / "verdict" / "report.json").read_text())
     assert found["verdict"]["level"] == "device"
     page = (tmp_path / "verdict" / "report.html").read_text()
-    assert "Om was run by ais_bench on Ascend310P3 number 0" in page
+    assert "Om was run by ais_bench on Ascend910B3 number 0" in page
     assert "is itself not verified on device" in page
     assert "No Ascend hardware took part" not in page
 

@@ -1,7 +1,11 @@
 """`om` and `import-om` as a user meets them, with and without a CANN (an emulated one)."""
 
 import json
+import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import onnx
@@ -131,3 +135,30 @@ def test_requests_at_fault(
     assert said in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_whoever_ends_it_ends_atc(model: Path, tmp_path: Path, cann: Path) -> None:
+    """As a scheduler does: a compiler that goes on for hours would be left behind."""
+    program = str(Path(sys.executable).with_name("ascend-migrate"))
+    command = [program, *asked(model, tmp_path / "out")]
+    process = subprocess.Popen(command, env={**os.environ, "EMULATED_ATC": "hangs"})
+    written, deadline = tmp_path / "out" / "pid", time.monotonic() + 60
+    while not (written.is_file() and written.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(written.read_text()), 0)
+
+
+def test_a_full_disk_leaves_no_half_of_a_bundle(model: Path, tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("ascend-migrate"))
+    script = 'ulimit -f 4; exec "$@"'  # blocks of 512 or 1024 bytes; run_om.py has more
+    before = {path.name for path in tmp_path.iterdir()}
+    command = [program, *asked(model, tmp_path / "out", "--bundle")]
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "File too large" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == before

@@ -114,7 +114,8 @@ def test_there_and_back_and_published(bundle: Path, tmp_path: Path, judged: Judg
         *("calls.repeatable", "calls.batch", "outputs.vary"),
     }
     assert passed <= set(outcomes(document))
-    who = {"name": "ais_bench on Ascend910B3 number 0, CANN 8.1.RC1", "level": "device"}
+    name = "ais_bench on Ascend910B3 number 0, CANN 8.1.RC1, as answers.safetensors says"
+    who = {"name": name, "level": "device"}
     assert document["context"]["runtimes"]["om"] == who
     assert sorted(file["path"] for file in document["subjects"]["om"]) == ["model.om", "om.json"]
     registry = ["--registry", str(tmp_path / "registry")]
@@ -296,3 +297,64 @@ def test_weights_beside_the_file_are_a_part_of_it(
     (tmp_path / "om" / "weight" / "0").unlink()
     given = ["validate", str(tmp_path / "om" / "model.om")]
     assert cli.run([*given, "--against", str(place.folder / "plain.safetensors")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "golden", "said"),
+    [
+        ("x=float32[n=1|2|4,3]", "w.bin", "w.bin: damaged golden file"),
+        ("x=float32[n=1|2,3]", "plain.safetensors", "case longest n=4 cannot be asked: 'x' is"),
+        ("z=float32[n=1|2|4,3]", "plain.safetensors", "'x' is no input; 'z' is missing"),
+    ],
+)
+def test_what_a_device_could_not_be_asked_does_not_go_along(
+    place: Place,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: str,
+    golden: str,
+    said: str,
+) -> None:
+    command = ["om", str(place.folder / "model.onnx"), "--soc", "Ascend910B3", "--bundle"]
+    options = ["--input", given, "--golden", str(place.folder / golden)]
+    assert cli.run([*command, *options, "-o", str(tmp_path / "out")]) != 0
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_golden_file_that_came_back_damaged_is_one_line(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever sends the folder may have changed what it says of the file as well."""
+    (bundle / "golden.safetensors").write_bytes(b"junk")
+    digest = file_digest(bundle / "golden.safetensors")
+    edited(bundle / "answers.safetensors", golden=digest)
+    request = json.loads((bundle / "request.json").read_text())
+    request["files"]["golden.safetensors"] = digest
+    (bundle / "request.json").write_text(json.dumps(request))
+    result = json.loads((bundle / "result.json").read_text())
+    result["request"] = file_digest(bundle / "request.json")
+    (bundle / "result.json").write_text(json.dumps(result))
+    assert cli.run(["import-om", str(bundle), "-o", str(tmp_path / "om")]) == 1
+    error = capsys.readouterr().err
+    assert "golden.safetensors: " in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "om").exists()
+
+
+def test_a_failure_leaves_nothing_behind(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a request says beside what we wrote there is not taken, and no folder is half filled."""
+    request = json.loads((bundle / "request.json").read_text())
+    request["request"]["schema"] = "another"
+    (bundle / "request.json").write_text(json.dumps(request))
+    result = json.loads((bundle / "result.json").read_text())
+    result["request"] = file_digest(bundle / "request.json")
+    (bundle / "result.json").write_text(json.dumps(result))
+    before = {path.name for path in tmp_path.iterdir()}
+    assert cli.run(["import-om", str(bundle), "-o", str(tmp_path / "om")]) == 2
+    assert "its schema is not" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == before

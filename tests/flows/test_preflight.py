@@ -67,6 +67,8 @@ def test_one_line_for_all_places_of_a_rule(
         (["--soc", "ascend910b3"], "it is written Ascend910B3"),
         (["--soc", "Ascend910B3", "--cann", "4.9"], "older than 5.0"),
         (["--soc", "Ascend910B3", "--cann", "next"], "is not a version"),
+        # It becomes a part of the script of a bundle.
+        (["--soc", "Ascend910B3", "--cann", "8.1; reboot"], "is not a version"),
     ],
 )
 def test_a_chip_or_version_that_is_none(

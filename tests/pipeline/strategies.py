@@ -16,6 +16,6 @@ verdicts = st.builds(
     golden=digests,
     subjects=st.dictionaries(forms, st.lists(files, max_size=3).map(tuple)),
     findings=st.lists(findings, max_size=5).map(tuple),
-    level=text,
+    level=st.sampled_from(["ledger", "cpu"]),
     context=st.dictionaries(text, text | st.integers() | st.lists(text), max_size=3),
 )

@@ -81,6 +81,16 @@ ODD: dict[str, tuple[bytes, str]] = {
     "findings no list": (altered(lambda d: d["verdict"].update(findings=1)), "TypeError"),
     "verdict no table": (altered(lambda d: d.update(verdict=[1])), "TypeError"),
     "subjects no table": (altered(lambda d: d["verdict"].update(subjects=[])), "AttributeError"),
+    "no level": (altered(lambda d: d["verdict"].update(level="chip")), "'chip' is no level"),
+    "no device": (altered(lambda d: d["verdict"].update(level="device")), "not every form was run"),
+    "cpu as device": (
+        altered(
+            lambda d: d["verdict"].update(
+                level="device", context={"runtimes": {"om": {"level": "cpu"}}}
+            )
+        ),
+        "not every form was run",
+    ),
     "key twice": (replaced(b'"seed":0', b'"seed":0,"seed":1'), "a key is given twice"),
     "NaN": (replaced(b"1e-07", b"NaN"), "NaN is not JSON"),
     "text as NaN": (replaced(b"1e-07", b'"nan"'), "nan is no number"),

@@ -58,6 +58,7 @@ def test_one_byte_makes_another_artifact(om: Path) -> None:
         {"made_from": {"model.onnx": "", "a/../../b": ""}},
         {"graph": 1},
         {"soc": None},
+        {"precision_mode": "fp17"},
         {"precision_mode": []},
     ],
 )

@@ -196,7 +196,9 @@ HOSTILE = {
     "linked/file": "is a symbolic link",
     "none": "is missing",
     "sub": "is missing",
-    "a\0b": "is missing",
+    "a\0b": "cannot be printed",
+    # It would become lines of the script of a bundle.
+    "w\nEND\ntouch harm": "cannot be printed",
     "x" * 5000: "File name too long",
 }
 

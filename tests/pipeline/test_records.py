@@ -1,6 +1,7 @@
 """The records: what is written is read back, and identity is what it should be."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,14 @@ def test_the_worst_finding_is_the_outcome(outcomes: list[Outcome], worst: Outcom
 def test_a_stated_outcome_is_not_believed() -> None:
     data = Verdict("s", "g", {}, (Finding("c", Form.ONNX, "s", FAIL),)).to_json()
     assert Verdict.from_json(data | {"outcome": "pass"}).outcome is FAIL
+
+
+@pytest.mark.parametrize("measured", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_can_be_written(measured: float) -> None:
+    found = Finding("c", Form.ONNX, "s", FAIL, measured, 1.0)
+    assert Finding.from_json(json.loads(canonical_json(found.to_json()))) == replace(
+        found, measured=None
+    )
 
 
 @given(verdict=strategies.verdicts)

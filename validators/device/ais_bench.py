@@ -6,19 +6,16 @@ were brought back. The loading and the asking itself are not verified on device.
 """
 
 import importlib.util
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from ascend_migrate.pipeline.cann import run_om
 from ascend_migrate.pipeline.cann.om_file import read_om
 from ascend_migrate.pipeline.errors import CheckError, ToolchainError
 from ascend_migrate.pipeline.limits import Limits
+from ascend_migrate.pipeline.logged import run_logged
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators.brought import BroughtRunner
 
@@ -95,27 +92,14 @@ def _ask(artifact: Artifact, golden: Path, answers: Path, limits: Limits) -> Non
     cases = {name[0] for name in names if name[1:2] == ["input"]}
     allowed = limits.timeout * (1 + 2 * len(cases))
     log = answers.with_name("log")
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            command(artifact, golden, answers),
-            cwd=answers.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        code = process.wait(allowed)
-    except subprocess.TimeoutExpired:
+    asking = command(artifact, golden, answers)
+    code = run_logged(asking, log, folder=answers.parent, timeout=allowed)
+    if code is None:
         raise ToolchainError(
             f"{artifact.path}: ais_bench had not answered after {allowed:g} s, ended; give it more "
             "time (validation.timeout)",
             transient=True,
-        ) from None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        )
     if code != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")

@@ -1,7 +1,8 @@
 """Stands in for a device, for tests alone: ais_bench and acl, as run_om.py imports them.
 
-The answers are onnxruntime's, of the graph in the folder of the bundle. That the script asks
-everything, twice, and says whose answers these are, is all that it can show.
+No model is compiled, and the answers are onnxruntime's on the CPU. That the script fits the calls
+that their documents describe, asks everything, twice, and says whose answers these are, is all that
+it can show.
 """
 
 import os
@@ -9,10 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.cann import run_om
+from ascend_migrate.pipeline.cann.om_file import IDENTITY, OM, identity, om_artifact
+from ascend_migrate.pipeline.digest import file_digest
+from ascend_migrate.pipeline.records import Artifact
+
+SOC = "Ascend910B3"
 
 _AIS_BENCH = r'''"""Emulates the session of ais_bench for a test. This is not a device."""
-import os, pathlib
+import os, pathlib, sys, time
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,8 +31,15 @@ import onnxruntime
 class InferSession:
     def __init__(self, device, model):
         assert device == 0
-        assert pathlib.Path(model).read_text().startswith("emulated ")
-        self._graph = onnxruntime.InferenceSession(os.environ["EMULATED_GRAPH"])
+        behaviour = os.environ.get("EMULATED_DEVICE", "")
+        if behaviour == "crashes":
+            sys.exit("[ERROR] load model failed, ret 507013")
+        if behaviour == "hangs":
+            time.sleep(600)
+        model = pathlib.Path(model)
+        assert model.read_text().startswith("emulated ")
+        graph = os.environ.get("EMULATED_GRAPH") or model.with_name("model.onnx")
+        self._graph = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         self._seen = set()
 
     def get_inputs(self):
@@ -34,11 +50,14 @@ class InferSession:
         return [SimpleNamespace(name=f"last:0:{item.name}") for item in self._graph.get_outputs()]
 
     def infer(self, feeds, mode, custom_sizes):
+        assert mode == os.environ.get("EMULATED_MODE", "static"), mode
         names = [item.name for item in self._graph.get_inputs()]
         found = self._graph.run(None, dict(zip(names, feeds)))
         behaviour = os.environ.get("EMULATED_DEVICE", "")
         if behaviour == "spoiled":
             found = [array + np.float32(1e-3) for array in found]
+        if behaviour == "pads":  # to a fixed number of rows
+            found = [np.pad(a, [(0, 4 - len(a)), (0, 0)], constant_values=-1) for a in found]
         if behaviour == "half":
             found = [array.astype(np.float16).astype(np.float32) for array in found]
         key = b"".join(array.tobytes() for array in feeds)
@@ -57,12 +76,39 @@ def get_soc_name():
 '''
 
 
+def write(folder: Path) -> None:
+    """Writes both modules into a folder for the path of Python."""
+    (folder / "ais_bench" / "infer").mkdir(parents=True, exist_ok=True)
+    (folder / "ais_bench" / "infer" / "interface.py").write_text(_AIS_BENCH)
+    (folder / "acl.py").write_text(_ACL)
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+    """Puts both modules on the path of this process and of those that it starts."""
+    write(folder)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def compiled(folder: Path, graph: Path, **asked: str) -> Artifact:
+    """Writes what looks like a compilation of a graph without weight files of its own."""
+    folder.mkdir()
+    (folder / OM).write_text("emulated compilation")
+    (folder / "model.onnx").write_bytes(graph.read_bytes())
+    request = {"soc": SOC, "precision_mode": "origin", **asked}
+    made_from = {"model.onnx": file_digest(graph)}
+    durable.write_file(folder / IDENTITY, identity(folder, request, "model.onnx", made_from))
+    return om_artifact(folder / OM)
+
+
 def ask(
     bundle: Path,
     folder: Path,
     *,
     behaviour: str = "",
-    soc: str = "Ascend910B3",
+    soc: str = SOC,
     files: tuple[str, str] = ("compiled/model.om", "model.onnx"),
 ) -> "subprocess.CompletedProcess[str]":
     """Runs run_om.py as convert.sh says it, with the emulation in place.
@@ -75,9 +121,7 @@ def ask(
         files: what is asked, and the graph that answers in its place.
     """
     packages = folder / "emulated"
-    (packages / "ais_bench" / "infer").mkdir(parents=True, exist_ok=True)
-    (packages / "ais_bench" / "infer" / "interface.py").write_text(_AIS_BENCH)
-    (packages / "acl.py").write_text(_ACL)
+    write(packages)
     environment = {
         **os.environ,
         "PYTHONPATH": str(packages),
@@ -85,6 +129,7 @@ def ask(
         "EMULATED_DEVICE": behaviour,
         "EMULATED_SOC": soc,
         "EMULATED_GRAPH": files[1],
+        "EMULATED_MODE": "dymbatch",
     }
     own = bundle / "run_om.py"
     runner = str(own if own.exists() else run_om.__file__)

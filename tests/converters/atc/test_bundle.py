@@ -18,6 +18,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 from tests.converters.atc.emulated import install
+from tests.converters.atc.emulated_device import ask
 
 from ascend_migrate.converters.atc.bundle import read_bundle, write_bundle
 from ascend_migrate.converters.atc.command import mode_of
@@ -147,9 +148,12 @@ def test_a_list_of_another_graph_is_refused(tmp_path: Path) -> None:
         write_bundle(tmp_path / "m.onnx", tmp_path, inputs(), request)
 
 
-def test_weights_that_would_hide_a_file_of_the_bundle_are_refused(tmp_path: Path) -> None:
-    write_matmul(tmp_path, location="run_om.py")
-    with pytest.raises(SpecError, match=r"run_om\.py has the name of a file of the bundle"):
+@pytest.mark.parametrize("name", ["run_om.py", "convert.sh", "answers.safetensors"])
+def test_weights_that_would_hide_a_file_of_the_bundle_are_refused(
+    tmp_path: Path, name: str
+) -> None:
+    write_matmul(tmp_path, location=name)
+    with pytest.raises(SpecError, match=f"{name} has the name of a file of the bundle"):
         write_bundle(tmp_path / "m.onnx", tmp_path, inputs(), REQUEST)
 
 
@@ -190,9 +194,8 @@ def test_another_chip_is_refused(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_chip_that_atc_does_not_know_is_refused(bundle: Path, tmp_path: Path) -> None:
-    for name in ("convert.sh", "request.json"):
-        text = (bundle / name).read_text()
-        (bundle / name).write_text(text.replace("Ascend910B3", "Ascend910B9"))
+    text = (bundle / "convert.sh").read_text()
+    (bundle / "convert.sh").write_text(text.replace("Ascend910B3", "Ascend910B9"))
     done = converted(bundle, tmp_path)
     assert done.returncode == 1
     assert "E10001" in done.stderr
@@ -208,6 +211,29 @@ def test_a_failed_conversion_is_no_result(bundle: Path, tmp_path: Path, behaviou
     assert done.returncode == 1
     assert "not converted" in done.stderr
     assert not (bundle / "result.json").exists()
+    assert not (bundle / "compiled").exists()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_request_that_was_changed_is_noticed(bundle: Path, tmp_path: Path, when: str) -> None:
+    """What was compiled is what the script says: the request is the word for it afterwards."""
+    path = bundle / "request.json"
+    changed = path.read_text().replace('"precision_mode":"origin"', '"precision_mode":"fp16"')
+    if when == "before":
+        path.write_text(changed)
+        assert converted(bundle, tmp_path).returncode == 2
+        return
+    assert converted(bundle, tmp_path).returncode == 0
+    path.write_text(changed)
+    with pytest.raises(EvidenceError, match=r"result\.json: is of another request\.json"):
+        read_bundle(bundle)
+
+
+def test_a_success_without_a_result_is_no_failure_of_atc(bundle: Path, tmp_path: Path) -> None:
+    converted(bundle, tmp_path)
+    (bundle / "result.json").unlink()
+    with pytest.raises(SourceError, match="was not converted; run"):
+        read_bundle(bundle)
 
 
 def test_the_reason_of_a_failure_comes_back(bundle: Path, tmp_path: Path) -> None:
@@ -368,11 +394,34 @@ def test_what_belongs_to_no_case_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_the_runner_needs_what_cann_has(bundle: Path) -> None:
-    """Without ais_bench it says so, after Python itself has read the file."""
+    """Without CANN it says so, after Python itself has read the file."""
     done = subprocess.run(
         [sys.executable, "-P", str(bundle / "run_om.py"), "model.om", "static", "g", "a"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "No module named 'ais_bench'" in done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith("No module named 'acl'; run `source")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("golden", "said"),
+    [
+        (b"", "golden.safetensors: cannot be read"),
+        (b"junk " * 9, "golden.safetensors: cannot be read"),
+        (None, "golden.safetensors: cannot be read"),
+    ],
+)
+def test_a_damaged_golden_file_is_one_line_on_the_device(
+    bundle: Path, tmp_path: Path, golden: bytes | None, said: str
+) -> None:
+    (bundle / "golden.safetensors").unlink()
+    if golden is not None:
+        (bundle / "golden.safetensors").write_bytes(golden)
+    done = ask(bundle, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == 1
+    assert not (bundle / "answers.safetensors").exists()

@@ -75,6 +75,7 @@ def test_the_file_for_another_host_has_another_name(toolkit: Toolkit, tmp_path: 
         ("no code", ToolchainError, "without a code, and said: Segmentation fault"),
         ("writes nothing", ToolchainError, "reports success and wrote no file"),
         ("says nothing", ToolchainError, r"without a code, and said: \.\.\."),
+        ("fails after writing", ConversionError, "E20001"),
     ],
 )
 def test_a_failure_is_one_line_with_the_log(
@@ -91,6 +92,7 @@ def test_a_failure_is_one_line_with_the_log(
     assert "atc.log" in str(raised.value)
     assert "\n" not in str(raised.value)
     assert (tmp_path / "atc.log").stat().st_size
+    assert not (tmp_path / "model.om").exists()
 
 
 def test_a_chip_that_this_atc_does_not_know(toolkit: Toolkit, tmp_path: Path) -> None:

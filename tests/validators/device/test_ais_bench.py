@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import parser
 from safetensors.numpy import save_file
-from tests.validators.device import emulated
+from tests.converters.atc import emulated_device
 
 from ascend_migrate.pipeline.errors import CheckError, EvidenceError, ToolchainError
 from ascend_migrate.pipeline.limits import Limits
@@ -29,7 +29,7 @@ def golden(tmp_path: Path) -> Path:
 
 def artifact(folder: Path, **asked: str) -> Artifact:
     onnx.save(parser.parse_model(GRAPH), folder / "graph.onnx")
-    return emulated.compiled(folder / "om", folder / "graph.onnx", **asked)
+    return emulated_device.compiled(folder / "om", folder / "graph.onnx", **asked)
 
 
 def opened(made: Artifact, golden: Path, limits: Limits = Limits()) -> Opened:  # noqa: B008
@@ -39,10 +39,10 @@ def opened(made: Artifact, golden: Path, limits: Limits = Limits()) -> Opened:  
 def test_asks_everything_twice_and_says_who_answered(
     tmp_path: Path, golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulated.install(tmp_path / "python", monkeypatch)
+    emulated_device.install(tmp_path / "python", monkeypatch)
     with opened(artifact(tmp_path), golden) as runner:
         assert runner.level == DEVICE
-        assert emulated.SOC in runner.name
+        assert emulated_device.SOC in runner.name
         for _turn in range(2):
             for x in CASES:
                 assert runner.run({"x": x})["y"].tolist() == (-x).tolist()
@@ -58,7 +58,7 @@ def test_asks_everything_twice_and_says_who_answered(
 def test_sizes_are_given_as_the_file_was_compiled(
     tmp_path: Path, golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulated.install(tmp_path / "python", monkeypatch, EMULATED_MODE="dymbatch")
+    emulated_device.install(tmp_path / "python", monkeypatch, EMULATED_MODE="dymbatch")
     with opened(artifact(tmp_path, mode="dymbatch"), golden) as runner:
         assert runner.run({"x": CASES[0]})["y"].tolist() == (-CASES[0]).tolist()
 
@@ -75,10 +75,12 @@ def test_padding_of_the_device_is_taken_off(
     boxes = np.array([[[0, 0, 1, 1], [5, 5, 6, 6]]], np.float32)
     scores = np.array([[[0.3, 0.9]]], np.float32)
     feeds = {"boxes": boxes, "scores": scores}
-    save_file({f"0/input/{name}": a for name, a in feeds.items()}, tmp_path / "golden.safetensors")
+    arrays = {f"0/input/{name}": a for name, a in feeds.items()}
+    kept = {"0/own/kept": np.zeros((1, 3), np.int64)}  # ATC's names of outputs are not its own
+    save_file(arrays | kept, tmp_path / "golden.safetensors")
     onnx.save(parser.parse_model(NMS), tmp_path / "graph.onnx")
-    made = emulated.compiled(tmp_path / "om", tmp_path / "graph.onnx")
-    emulated.install(tmp_path / "python", monkeypatch, EMULATED="pads")
+    made = emulated_device.compiled(tmp_path / "om", tmp_path / "graph.onnx")
+    emulated_device.install(tmp_path / "python", monkeypatch, EMULATED_DEVICE="pads")
     with opened(made, tmp_path / "golden.safetensors") as runner:
         assert runner.run(feeds)["kept"].tolist() == [[0, 0, 1], [0, 0, 0]]
 
@@ -86,7 +88,7 @@ def test_padding_of_the_device_is_taken_off(
 def test_a_device_that_fails_is_one_line(
     tmp_path: Path, golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulated.install(tmp_path / "python", monkeypatch, EMULATED="crashes")
+    emulated_device.install(tmp_path / "python", monkeypatch, EMULATED_DEVICE="crashes")
     said = r"model\.om: ais_bench does not run it \(exit code 1\): \[ERROR\] .*507013$"
     with pytest.raises(CheckError, match=said):
         opened(artifact(tmp_path), golden)
@@ -95,7 +97,7 @@ def test_a_device_that_fails_is_one_line(
 def test_a_device_that_hangs_is_ended(
     tmp_path: Path, golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulated.install(tmp_path / "python", monkeypatch, EMULATED="hangs")
+    emulated_device.install(tmp_path / "python", monkeypatch, EMULATED_DEVICE="hangs")
     with pytest.raises(ToolchainError, match=r"had not answered after 0\.5 s, ended") as caught:
         opened(artifact(tmp_path), golden, Limits(timeout=0.1))  # once, and twice for each case
     assert caught.value.transient
@@ -104,6 +106,6 @@ def test_a_device_that_hangs_is_ended(
 def test_another_chip_than_it_was_compiled_for(
     tmp_path: Path, golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulated.install(tmp_path / "python", monkeypatch, EMULATED_SOC="Ascend910B3")
-    with pytest.raises(EvidenceError, match=r"given by Ascend910B3; the file is for Ascend310P3"):
+    emulated_device.install(tmp_path / "python", monkeypatch, EMULATED_SOC="Ascend310P3")
+    with pytest.raises(EvidenceError, match=r"given by Ascend310P3; the file is for Ascend910B3"):
         opened(artifact(tmp_path), golden)
