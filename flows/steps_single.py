@@ -11,8 +11,9 @@ from ascend_migrate.flows.sources import open_source
 from ascend_migrate.flows.steps import GOLDEN, PAGE, REPORT, Progress
 from ascend_migrate.flows.weights import prepare_folder
 from ascend_migrate.pipeline import durable
-from ascend_migrate.pipeline.cann.om_file import om_artifact, read_om
-from ascend_migrate.pipeline.errors import SpecError
+from ascend_migrate.pipeline.cann.om_file import ANSWERS, om_artifact, read_om
+from ascend_migrate.pipeline.digest import file_digest
+from ascend_migrate.pipeline.errors import EvidenceError, SpecError
 from ascend_migrate.pipeline.evidence import read_report
 from ascend_migrate.pipeline.mindir_buckets import is_index
 from ascend_migrate.pipeline.records import GRAPH_FORMS, ONNX_FORMS, Artifact, Form, Verdict
@@ -143,7 +144,24 @@ def publish(report: Path, artifacts: Sequence[Path], name: str, registry: Path) 
     if page.is_file():
         evidence = {**evidence, PAGE: page}
     found = [artifact_at(path) for path in artifacts]
+    for artifact in found:
+        evidence = {**evidence, **_answers(artifact, verdict)}
     return OciRegistry(registry).publish(name, found, verdict, evidence)
+
+
+def _answers(artifact: Artifact, verdict: Verdict) -> Mapping[str, Path]:
+    """Returns the answers of a device that a verdict rests on, to be kept beside its report.
+
+    Raises:
+        EvidenceError: those beside the artifact are not the ones that were judged.
+    """
+    ran = verdict.context.get("runtimes", {}).get(str(artifact.form), {})
+    if "answers" not in ran:
+        return {}
+    path = artifact.root / ANSWERS
+    if not path.is_file() or file_digest(path) != ran["answers"]:
+        raise EvidenceError(f"{path}: not the answers that were judged; validate it again")
+    return {ANSWERS: path}
 
 
 def form_of(path: Path) -> Form:

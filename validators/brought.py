@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ascend_migrate.pipeline.cann.om_file import ANSWERS, read_om
 from ascend_migrate.pipeline.cann.run_om import FIRST, LATER, SCHEMA, feeds_digest
+from ascend_migrate.pipeline.digest import file_digest
 from ascend_migrate.pipeline.errors import CheckError, EvidenceError, ToolchainError
 from ascend_migrate.pipeline.onnx_signature import load_graph
 from ascend_migrate.pipeline.printable import in_one_line, plain
@@ -118,6 +119,9 @@ class BroughtRunner(Closing):
         artifact: of the form om.
         path: of the answers; by default those beside it.
 
+    Attributes:
+        brought: digest of the answers; empty where they were asked for here and now.
+
     Raises:
         CheckError: there are none.
         EvidenceError: they are damaged, or of another file or chip.
@@ -139,6 +143,7 @@ class BroughtRunner(Closing):
         who = self._answers.who
         # What was not asked here is known by what was written down elsewhere, and by no more.
         told = "" if path is not None else f", as {found.name} says"
+        self.brought = file_digest(found) if path is None else ""
         self.name = f"{who['runtime']} on {who['device']}, CANN {who['cann'] or 'unknown'}{told}"
         graph = said.path.parent / said.graph
         # Where it is missing, that is a finding of its own.

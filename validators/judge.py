@@ -31,6 +31,7 @@ from ascend_migrate.pipeline.records import (
 )
 from ascend_migrate.pipeline.spec import MigrationSpec
 from ascend_migrate.validators import buckets, calls, clear_fail, compiled, lowered, side_by_side
+from ascend_migrate.validators.brought import BroughtRunner
 from ascend_migrate.validators.cases import fed_integers
 from ascend_migrate.validators.golden import Golden, read_golden
 from ascend_migrate.validators.ledger import ledger
@@ -263,6 +264,8 @@ def _computing(
     try:
         with opened() as runner:
             ran[str(form)] = {"name": runner.name, "level": runner.level}
+            if isinstance(runner, BroughtRunner) and runner.brought:
+                ran[str(form)]["answers"] = runner.brought
             first, clear = clear_fail.first_pass(
                 form, truth, lambda feeds: _answer(runner.run, feeds)
             )

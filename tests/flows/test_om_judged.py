@@ -115,17 +115,36 @@ def test_there_and_back_and_published(bundle: Path, tmp_path: Path, judged: Judg
     }
     assert passed <= set(outcomes(document))
     name = "ais_bench on Ascend910B3 number 0, CANN 8.1.RC1, as answers.safetensors says"
-    who = {"name": name, "level": "device"}
+    answers = tmp_path / "om" / "answers.safetensors"
+    who = {"name": name, "level": "device", "answers": file_digest(answers)}
     assert document["context"]["runtimes"]["om"] == who
     assert sorted(file["path"] for file in document["subjects"]["om"]) == ["model.om", "om.json"]
     registry = ["--registry", str(tmp_path / "registry")]
     report, om = str(tmp_path / "report" / "report.json"), str(tmp_path / "om" / "model.om")
     assert cli.run(["publish", report, om, "--name", "small", *registry]) == 0
     assert cli.run(["gate", "small", *registry]) == 0
+    blob = tmp_path / "registry" / "blobs" / "sha256" / file_digest(answers).removeprefix("sha256:")
+    assert blob.read_bytes() == answers.read_bytes()
     assert cli.run(["pull", "small", "-o", str(tmp_path / "pulled"), *registry]) == 0
     pulled = {p.name: p for p in (tmp_path / "pulled").rglob("*") if p.is_file()}
     assert pulled["model.om"].read_bytes() == (bundle / "compiled" / "model.om").read_bytes()
     assert json.loads(pulled["om.json"].read_text())["soc"] == "Ascend910B3"
+
+
+def test_answers_that_were_not_judged_are_no_evidence(
+    bundle: Path, tmp_path: Path, judged: Judge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judged(bundle)[0] == 0
+    answers = tmp_path / "om" / "answers.safetensors"
+    report, om = str(tmp_path / "report" / "report.json"), str(tmp_path / "om" / "model.om")
+    publish = ["publish", report, om, "--name", "x", "--registry", str(tmp_path / "registry")]
+    answers.write_bytes(answers.read_bytes() + b" ")
+    assert cli.run(publish) == 1
+    assert capsys.readouterr().err == (
+        f"ascend-migrate: {answers}: not the answers that were judged; validate it again\n"
+    )
+    answers.unlink()
+    assert cli.run(publish) == 1
 
 
 @pytest.mark.parametrize(
