@@ -26,6 +26,12 @@ _PARTS = ("outputs.groups", "outputs.decisions", "calls.batch")
 
 _LEDGER = "weights.ledger"
 
+_REPEATABLE = "calls.repeatable"
+_CHANGING = (
+    "no place is looked for: that takes one call at a time, and the answers to the same inputs "
+    f"change from call to call, as {_REPEATABLE} says"
+)
+
 _INSTEAD = "validate against the specification, where the original is at hand"
 _READY = ("onnxruntime", "onnx", "ascend_migrate.validators.localisation.localise")
 
@@ -49,6 +55,9 @@ def localised(
     found: dict[str, Any] = {}
     for artifact in artifacts:
         if golden is None or artifact.form not in READABLE_FORMS or not _failed(verdict, artifact):
+            continue
+        if _changes(verdict, artifact):
+            found[str(artifact.form)] = {"note": _CHANGING}
             continue
         failed = _Failed(artifact, _wrong_weights(verdict, artifact), _in_parts(verdict, artifact))
         limits = spec.limits if spec is not None else DEFAULT_LIMITS
@@ -84,6 +93,14 @@ def _failed(verdict: Verdict, artifact: Artifact) -> bool:
     bad = {Outcome.FAIL, Outcome.NOT_RUN} if artifact.form in ONNX_FORMS else {Outcome.FAIL}
     return any(
         item.check in (*_WHOLE, *_PARTS) and item.form is artifact.form and item.outcome in bad
+        for item in verdict.findings
+    )
+
+
+def _changes(verdict: Verdict, artifact: Artifact) -> bool:
+    """Whether the original or the artifact keeps state between calls."""
+    return any(
+        (item.check, item.form, item.outcome) == (_REPEATABLE, artifact.form, Outcome.FAIL)
         for item in verdict.findings
     )
 

@@ -12,11 +12,11 @@ takes it from there, and a run that was killed goes on after the last finished s
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ascend_migrate.flows import capturing, compiling, localising, torch_npu
+from ascend_migrate.flows.context import context_of, versions
 from ascend_migrate.flows.sources import Source, open_source
 from ascend_migrate.pipeline.evidence import read_report, write_report
 from ascend_migrate.pipeline.records import (
@@ -38,6 +38,9 @@ Progress = Callable[[str], None]
 GOLDEN = "golden.safetensors"
 REPORT = "report.json"
 PAGE = "report.html"
+
+PUBLISHED = frozenset({Outcome.PASS, Outcome.WAIVED})
+"""Outcomes of what is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def capture(work: Workspace, source: Source) -> StageResult | None:
         "seed": spec.seed,
         "device": spec.device,
         "precision": spec.precision.to_json() if spec.precision else None,
-        "libraries": _versions("torch", "onnxruntime", "numpy"),
+        "libraries": versions("torch", "onnxruntime", "numpy"),
     }
 
     def write(into: Path) -> dict[str, Any]:
@@ -146,7 +149,7 @@ def export(work: Workspace, source: Source) -> StageResult:
             "precision": spec.precision.to_json() if spec.precision else None,
             # Only a graph that is published has to run; one on the way to MindIR may hold bfloat16.
             "runnable": bool(ONNX_FORMS.intersection(spec.to)),
-            "libraries": _versions("torch", "onnx", "onnxscript"),
+            "libraries": versions("torch", "onnx", "onnxscript"),
         }
 
     def write(into: Path) -> dict[str, Any]:
@@ -204,7 +207,7 @@ def judge(
     params = {
         "name": work.spec.name,
         "waive_kernels": [str(form) for form in work.spec.waive_kernels],
-        "libraries": _versions("onnxruntime", "mindspore", "numpy"),
+        "libraries": versions("onnxruntime", "mindspore", "numpy"),
     }
 
     def write(into: Path) -> dict[str, Any]:
@@ -247,11 +250,15 @@ def reach(
 
     Returns:
         The work with these inputs as further samples, to be captured and judged once more; None
-        where no weight is dark, or none was reached.
+        where no weight is dark, or none was reached. None as well where the verdict refuses: limits
+        come from all cases, and more of them must not make of it one that passes.
     """
     graph = next((a for a in artifacts if a.form is Form.ONNX and a.form in work.spec.to), None)
-    power = read_report(judged.path / REPORT).context.get("power", {}).get(Form.ONNX)
+    verdict = read_report(judged.path / REPORT)
+    power = verdict.context.get("power", {}).get(Form.ONNX)
     if graph is None or golden is None or power is None or not power["not_exercised"]:
+        return None
+    if verdict.outcome not in PUBLISHED:
         return None
     recorded, dark, inputs = golden.path / GOLDEN, power["not_exercised"], source.inputs
 
@@ -282,7 +289,7 @@ def publish(
 ) -> Publication | None:
     """Publishes the judged artifacts; returns None, publishing nothing, on any other verdict."""
     verdict = read_report(judged.path / REPORT)
-    if verdict.outcome not in (Outcome.PASS, Outcome.WAIVED):
+    if verdict.outcome not in PUBLISHED:
         return None
     work.progress("publish")
     published = [a for a in artifacts if a.form in work.spec.to]
@@ -342,34 +349,3 @@ def _record(artifacts: Sequence[Artifact]) -> dict[str, Any]:
             for a in artifacts
         ]
     }
-
-
-def context_of(
-    spec: MigrationSpec, source: Source, artifacts: Sequence[Artifact]
-) -> dict[str, Any]:
-    """What a reader of the report wants to know beside the findings; no times, no machine paths."""
-    return {
-        "name": spec.name,
-        "source": spec.source.name,
-        "source_notes": list(source.notes),
-        "model": spec.model.target if spec.model else "",
-        "inputs": [str(item) for item in source.inputs],
-        "precision": str(spec.precision) if spec.precision else "",
-        "notes": {str(a.form): list(a.notes) for a in artifacts},
-        **torch_npu.found_in(artifacts),
-        "versions": {"ascend-migrate": version("ascend-migrate")}
-        | _versions("torch", "onnx", "onnxruntime", "mindspore", "numpy"),
-    }
-
-
-def _versions(*libraries: str) -> dict[str, str]:
-    """Returns the installed versions by name; a library that is absent is said to be."""
-    from importlib.metadata import PackageNotFoundError
-
-    found = {}
-    for library in libraries:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = "not installed"
-    return found

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ascend_migrate.flows import capturing, localising, steps
+from ascend_migrate.flows.context import context_of
 from ascend_migrate.flows.sources import open_source
 from ascend_migrate.flows.steps import GOLDEN, PAGE, REPORT, Progress
 from ascend_migrate.flows.weights import prepare_folder
@@ -130,7 +131,7 @@ def _validate(
         stored_as=against.store_as,
         runtime=runtime,
         spec=against,
-        context=steps.context_of(against, source, [artifact]),
+        context=context_of(against, source, [artifact]),
         progress=progress,
     )
     return judged if runtime else localising.localised(judged, [artifact], asked, golden, out)

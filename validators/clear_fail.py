@@ -14,7 +14,7 @@ from ascend_migrate.validators import calls
 from ascend_migrate.validators.cases import Array, Feeds
 from ascend_migrate.validators.golden import Golden, Recorded, same_bits
 from ascend_migrate.validators.original import Outputs
-from ascend_migrate.validators.outputs import CLOSE, filled, limits, wide
+from ascend_migrate.validators.outputs import CLOSE, filled, limits, mean_square, wide
 from ascend_migrate.validators.tolerances import CLEAR, CLEAR_CASES, NOISE_RMS
 
 Ask = Callable[[Feeds], Outputs | str]
@@ -66,7 +66,7 @@ def _is_far(own: Array, found: Array) -> bool:
     """Whether an answer may be clearly wrong, at little cost: most answers are not."""
     right, wrong = wide(own), wide(found)
     with np.errstate(over="ignore", invalid="ignore"):
-        return not _rms(wrong - right) <= CLEAR.value / 2 * _rms(right)
+        return not mean_square(wrong - right) <= CLEAR.value / 2 * mean_square(right)
 
 
 def _far(form: Form, truth: Golden, place: int, name: str, found: Array) -> Iterator[Finding]:
@@ -79,7 +79,7 @@ def _far(form: Form, truth: Golden, place: int, name: str, found: Array) -> Iter
     own, _, exact, answered = filled(calls.given(case, name, found))
     kept = np.isfinite(own) & np.isfinite(answered)
     with np.errstate(over="ignore", invalid="ignore"):
-        error, size = _rms((answered - exact)[kept]), _rms(exact[kept])
+        error, size = mean_square((answered - exact)[kept]), mean_square(exact[kept])
     known = [calls.given(c, name, c.own[name]) for c in truth.cases]
     limit = limits(form, known, NOISE_RMS, truth.precision)[place]
     if error > CLEAR.value * size and error > limit:
@@ -96,7 +96,3 @@ def _varies(form: Form, truth: Golden, answers: Sequence[Outputs | str]) -> bool
 
 def _repeats_itself(case: Recorded) -> bool:
     return all(same_bits(array, case.again[name]) for name, array in case.own.items())
-
-
-def _rms(array: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(array)))) if array.size else 0.0

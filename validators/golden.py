@@ -27,7 +27,7 @@ from ascend_migrate.pipeline.apart import Doing
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.errors import EvidenceError, ModelError
 from ascend_migrate.pipeline.precision import Precision
-from ascend_migrate.pipeline.printable import in_one_line
+from ascend_migrate.pipeline.printable import in_one_line, plain
 from ascend_migrate.validators.cases import Array, Case, Feeds
 from ascend_migrate.validators.ledger.weights import Weight
 from ascend_migrate.validators.localisation import on_record
@@ -119,7 +119,7 @@ def capture(  # noqa: PLR0913 - what a golden file depends on
     from safetensors.numpy import save
 
     own, again = _twice(original, cases, doing)
-    exact, no_exact = _exact(original, cases, doing)
+    exact, no_exact = _exact(original, cases, own, doing)
     low, overflows = _low(original, cases, precision, doing)
     doing("reading its weights")
     constants: set[str] = set()
@@ -180,10 +180,12 @@ def read_golden(path: Path) -> Golden:
                 f"{path}: not a golden file of this release ({SCHEMA}); record it with `capture`"
             )
         names = document["cases"]
+        if not names:
+            raise ValueError("no case")
         return Golden(
             source=str(document["source"]),
             digest=digest,
-            cases=tuple(_recorded(i, str(name), arrays) for i, name in enumerate(names)),
+            cases=tuple(_recorded(i, plain(str(name)), arrays) for i, name in enumerate(names)),
             weights={n: Weight.from_json(w) for n, w in document["weights"].items()},
             about={str(k): str(v) for k, v in document["about"].items()},
             no_exact=str(document["no_exact"]),
@@ -198,6 +200,7 @@ def read_golden(path: Path) -> Golden:
         TypeError,
         AttributeError,
         OSError,
+        OverflowError,
         RecursionError,
     ) as error:
         reason = in_one_line(error)
@@ -245,16 +248,18 @@ def _called(session: Any, case: Case, doing: Doing) -> Outputs:
 
 
 def _exact(
-    original: Original, cases: Sequence[Case], doing: Doing
+    original: Original, cases: Sequence[Case], own: Sequence[Outputs], doing: Doing
 ) -> tuple[list[Outputs] | None, str]:
     """Runs the float64 twin on every case; None and the reason where there is none."""
     try:
         doing("building its float64 twin")
         session = original.exact()
         found = []
-        for case in cases:
+        for case, outputs in zip(cases, own, strict=True):
             doing(f"case {case.name!r} in float64")
             found.append(session(case.feeds))
+            if _sizes(found[-1]) != _sizes(outputs):
+                return None, f"in case {case.name} its outputs have other sizes"
         return found, ""
     except NoExactTwinError as error:
         return None, str(error)
@@ -285,7 +290,13 @@ def _recorded(index: int, name: str, arrays: Mapping[str, Array]) -> Recorded:
 
     own = group("own")
     exact, low = group("exact") or None, group("low") or None
+    if any(other is not None and _sizes(other) != _sizes(own) for other in (exact, low)):
+        raise ValueError(f"the outputs of case {name!r} are not of one size")
     return Recorded(name, group("input"), own, own | group("again"), exact, low)
+
+
+def _sizes(outputs: Outputs) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in outputs.items()}
 
 
 def _digest(path: Path) -> str:

@@ -113,8 +113,8 @@ def compare(
     strange = _nonfinite(answers)
     if strange:
         return [Finding(CLOSE, form, output, Outcome.FAIL, note=strange)]
-    means = [_distances(answer, _mean_square) for answer in answers]
-    peaks = [_distances(answer, _largest) for answer in answers]
+    means = [_distances(answer, mean_square) for answer in answers]
+    peaks = [_distances(answer, largest) for answer in answers]
     units = Units.of(form, answers[0].own, precision)
     return [
         _verdict(CLOSE, form, output, means, NOISE_RMS, units),
@@ -133,7 +133,7 @@ def limits(
         factor: `NOISE_RMS` or `NOISE_PEAK`.
         precision: the policy of a lower precision, if the artifact is under one.
     """
-    metric = _largest if factor is NOISE_PEAK else _mean_square
+    metric = largest if factor is NOISE_PEAK else mean_square
     found = [_distances(answer, metric) for answer in answers]
     return _limits(found, factor, Units.of(form, answers[0].own, precision))
 
@@ -245,13 +245,15 @@ def wide(array: Array) -> Wide:
         return array.astype(np.float64, copy=False)
 
 
-def _mean_square(array: Wide) -> float:
+def mean_square(array: Wide) -> float:
+    """Returns the root mean square; 0 of nothing."""
     # Relative to the largest, because the square of a float64 may be infinite, or nothing.
-    largest = _largest(array)
-    return largest * float(np.sqrt(np.mean(np.square(array / largest)))) if largest else 0.0
+    most = largest(array)
+    return most * float(np.sqrt(np.mean(np.square(array / most)))) if most else 0.0
 
 
-def _largest(array: Wide) -> float:
+def largest(array: Wide) -> float:
+    """Returns the largest size of an element; 0 of nothing."""
     return float(np.max(np.abs(array))) if array.size else 0.0
 
 
@@ -289,10 +291,11 @@ def _discrete(form: Form, output: str, answers: Sequence[Answer]) -> Finding:
             flipped += int(np.count_nonzero(decided & (answer.low != answer.own)))
     note = f"{wrong} of {compared} elements differ"
     note += f", first in case {where}" if where else ""
-    note += f"; {undecided} that rounding decides were left out" if undecided else ""
-    note += f"; the policy's rounding changes {flipped} in the original" if flipped else ""
     enough = compared > 0 and compared >= UNDECIDED.value * (compared + undecided)
-    note += "" if enough else ", which is too much of the output to call the rest a proof"
+    if undecided:
+        note += f"; {undecided} that rounding decides were left out"
+        note += "" if enough else ", too much of the output to call the rest a proof"
+    note += f"; the policy's rounding changes {flipped} in the original" if flipped else ""
     outcome = Outcome.PASS if wrong <= FLIPS.value * flipped and enough else Outcome.FAIL
     share = wrong / compared if compared else None
     limit = FLIPS.value * flipped / compared if compared else 0.0

@@ -152,6 +152,16 @@ def test_each_check_of_outputs_has_it_located(
     assert found["onnx"]["node"] == "second"
 
 
+def test_of_what_keeps_state_no_place_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "model.onnx", 1.5)
+    artifact = steps_single.artifact_at(tmp_path / "model.onnx")
+    checks = ("outputs.close", "calls.repeatable")
+    failed = tuple(Finding(check, Form.ONNX, "y", Outcome.FAIL) for check in checks)
+    judged = Verdict("", "", {}, failed, "cpu", {})
+    said = localising.localised(judged, [artifact], None, tmp_path / "unread", None)
+    assert "calls.repeatable" in said.context["localisation"]["onnx"]["note"]
+
+
 def test_a_sound_graph_is_not_looked_at(spec: MigrationSpec, tmp_path: Path) -> None:
     verdict = steps_single.validate(tmp_path / "source.onnx", spec, None, lambda _line: None)
     assert "localisation" not in verdict.context

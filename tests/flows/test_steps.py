@@ -16,9 +16,11 @@ from ascend_migrate.flows import steps
 from ascend_migrate.flows.sources import open_source
 from ascend_migrate.pipeline.errors import PublicationRefusedError
 from ascend_migrate.pipeline.evidence import read_report
-from ascend_migrate.pipeline.records import Artifact, FileEntry, Form, Outcome
+from ascend_migrate.pipeline.records import Artifact, FileEntry, Finding, Form, Outcome, Verdict
 from ascend_migrate.pipeline.registry import OciRegistry
 from ascend_migrate.pipeline.spec import read_spec
+from ascend_migrate.pipeline.store import StageResult
+from ascend_migrate.validators.power.power import Power
 
 GRAPHS = ("onnx", "mindir")
 FILES = {
@@ -83,6 +85,22 @@ def test_weights_that_no_case_exercises_are_reached_and_judged_again(
     judged = sorted(tmp_path.glob("stages/judge-*/report.json"))
     powers = [read_report(path).context["power"]["onnx"] for path in judged]
     assert sorted(len(found["not_exercised"]) for found in powers) == [0, 2]
+
+
+@pytest.mark.parametrize(("outcome", "looked"), [(Outcome.FAIL, False), (Outcome.PASS, True)])
+def test_what_is_refused_gets_no_further_cases(
+    outcome: Outcome, looked: bool, home: Home, primed: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    work = workspace(home.spec(primed), said)
+    source = open_source(work.spec)
+    artifacts = steps.artifacts_of(steps.export(work, source))
+    power = {"onnx": Power(1, 1, 0, 1, ("first.weight",)).to_json()}
+    findings = (Finding("outputs.close", Form.MINDIR, "y", outcome),)
+    steps.write_pages(tmp_path, Verdict("", "", {}, findings, "cpu", {"power": power}))
+    judged = StageResult(tmp_path, {}, reused=False)
+    steps.reach(work, source, artifacts, steps.capture(work, source), judged)
+    assert ("reach" in said) == looked
 
 
 @pytest.mark.parametrize("forms", [("mindir",), GRAPHS], ids="+".join)

@@ -1,6 +1,7 @@
 """An artifact whose answers are those of another function is asked no further, and no other one."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,16 @@ def test_an_original_that_remembers_is_told_as_such() -> None:
 def test_outputs_that_never_change_are_told_as_such() -> None:
     constant: list[Outputs | str] = [{"y": np.full((3, 6), 9, np.float32)}] * CASES
     assert asked(TRUTH, constant) == (CASES, [])
+
+
+def test_how_far_off_the_largest_numbers_are_is_a_number() -> None:
+    doubles = [case.exact or {} for case in TRUTH.cases]
+    cases = (replace(c, own=y, again=y) for c, y in zip(TRUTH.cases, doubles, strict=True))
+    truth = replace(TRUTH, cases=tuple(cases))
+    huge = [{"y": 1e300 * case.own["y"]} for case in truth.cases]
+    _, found = first_pass(Form.ONNX, truth, lambda feeds: huge[int(feeds["x"][0])])
+    (said,) = found
+    assert said.measured == pytest.approx(1e300)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-8, 4), st.integers(0, CASES - 1))

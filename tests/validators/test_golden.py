@@ -1,12 +1,15 @@
+import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.numpy import save_file
 from tests.validators import toys
 from torch import Tensor, nn
 
@@ -121,6 +124,57 @@ def test_damaged_intermediates_are_refused(tmp_path: Path) -> None:
         read_record(path)
 
 
+NAME, SHAPE, STRANGE, SCALE = 0, 2, 3, 5
+"""Places of what is said of an intermediate."""
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (SHAPE, [-5]),
+        (SHAPE, [0]),
+        (SHAPE, [1 << 40, 1 << 40]),
+        (SHAPE, [999]),
+        (SHAPE, "wide"),
+        (STRANGE, [float("inf"), 0, 0]),
+        (STRANGE, [0, 0]),
+        (SCALE, 10**400),
+    ],
+)
+def test_hostile_intermediates_are_refused(
+    place: int, value: object, sound: Path, tmp_path: Path
+) -> None:
+    path = altered(sound, tmp_path, lambda said: said["items"][-1].__setitem__(place, value))
+    with pytest.raises(EvidenceError, match=r"damaged intermediates .*`capture`"):
+        read_record(path)
+
+
+def test_what_is_said_instead_of_intermediates_is_one_line(sound: Path, tmp_path: Path) -> None:
+    def change(said: dict[str, Any]) -> None:
+        del said["items"]
+        said["note"] = "x\n\x1b[2Jy"
+
+    path = altered(sound, tmp_path, change)
+    assert read_record(path) == "x\\n\\x1b[2Jy"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_intermediates(toys.Plain, tmp_path_factory.mktemp("sound"))
+
+
+def altered(sound: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Returns a golden file in which something else is said of the intermediates."""
+    path, key = folder / "golden.safetensors", "intermediates/about"
+    with safe_open(sound, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    said = json.loads(tensors[key].tobytes())
+    change(said)
+    save_file(tensors | {key: np.frombuffer(json.dumps(said).encode(), np.uint8)}, path, metadata)
+    return path
+
+
 def test_a_second_answer_is_kept_only_where_it_differs(tmp_path: Path) -> None:
     def kept(path: Path) -> bool:
         with safe_open(path, framework="numpy") as file:
@@ -153,6 +207,46 @@ def test_a_missing_twin_is_said_and_not_invented(tmp_path: Path) -> None:
     golden = read_golden(record(OnlyFloat32, tmp_path))
     assert "not implemented for 'Double'" in golden.no_exact
     assert golden.cases[0].exact is None
+
+
+class Narrowing(toys.Plain):
+    """How many rows it returns is decided by rounding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        third = torch.ones(1, dtype=x.dtype) / 3
+        rows = 1 if float(third) == 1 / 3 else x.shape[0]
+        return super().forward(x)[:rows]
+
+
+def test_a_twin_of_other_sizes_is_none(tmp_path: Path) -> None:
+    golden = read_golden(record(Narrowing, tmp_path))
+    assert golden.no_exact == "in case longest batch=4 its outputs have other sizes"
+    assert golden.cases[0].exact is None
+
+
+@pytest.mark.parametrize("kind", ["own", "exact"])
+def test_outputs_that_are_not_of_one_size_are_refused(kind: str, tmp_path: Path) -> None:
+    path = record(toys.Plain, tmp_path)
+    with safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    save_file(tensors | {f"1/{kind}/output_0": np.zeros(7)}, path, metadata)
+    with pytest.raises(EvidenceError, match=r"case .* are not of one size"):
+        read_golden(path)
+
+
+@pytest.mark.parametrize(("names", "said"), [([], "no case"), (["a\nb", "c"], "")])
+def test_names_of_cases_are_one_line_each(names: list[str], said: str, tmp_path: Path) -> None:
+    path, key = record(toys.Plain, tmp_path), "ascend_migrate.golden"
+    with safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        document = json.loads(file.metadata()[key])
+    save_file(tensors, path, {key: json.dumps(document | {"cases": names})})
+    if said:
+        with pytest.raises(EvidenceError, match=said):
+            read_golden(path)
+    else:
+        assert [case.name for case in read_golden(path).cases] == ["a\\nb", "c"]
 
 
 def test_damaged_golden_files_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,14 @@ def test_a_search_that_fails_is_a_line(
         source = OnnxOriginal(tmp_path / "gone.onnx")
     found = localise(artifact, truth[1], at_hand(source), {}, None, seconds=seconds)
     assert said in found["note"].lower()
+
+
+def test_intermediates_of_an_unknown_case_are_a_line(
+    record: OnRecord, truth: tuple[OnnxOriginal, Golden], tmp_path: Path
+) -> None:
+    artifact = spoiled(tmp_path, weight("half", 2))
+    found = localise(artifact, truth[1], on_record(replace(record, case="other")), {}, None)
+    assert found == {"note": "the intermediates of no case are known"}
 
 
 def test_an_original_in_torch_shows_what_its_modules_make(tmp_path: Path) -> None:

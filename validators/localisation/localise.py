@@ -78,12 +78,13 @@ def localise(  # noqa: PLR0913 - what failed, what it is compared with, and for 
     deadline = time.monotonic() + seconds
     about: dict[str, Any] = {}
     try:
-        known = [case for case in truth.cases if witness(case) is not None]
+        told = [(case, found) for case in truth.cases if (found := witness(case)) is not None]
+        if not told:
+            return about | {"note": _UNKNOWN_CASE}
+        known = [case for case, _ in told]
         case = telling_case(known, _answers(artifact, known, limits))
         about["case"] = case.name
-        testimony = witness(case)
-        if testimony is None:
-            return about | {"note": _UNKNOWN_CASE}
+        testimony = next(found for known_case, found in told if known_case is case)
         with _opened(artifact, limits) as subject:
             place = _Place(artifact.form, subject, testimony, truth, case, deadline)
             return about | place.described(weights, into, failed)
@@ -129,7 +130,7 @@ class _Place:
         except StepError as error:
             step = self._subject.steps[error.step]
             return self._step(error.step, step.outputs[0]) | {
-                "module": step.module,
+                "module": plain(step.module),
                 "kind": REFUSED,
                 "why": plain(str(error)),
             }
@@ -151,8 +152,8 @@ class _Place:
         else:
             kind, why = (WEIGHT, "; ".join(told)) if told else (UNKNOWN, _WITHOUT)
         about = self._step(found.step, found.tensor) | {
-            "module": step.module or (item.module if item else ""),
-            "original": item.name if item else "",
+            "module": plain(step.module or (item.module if item else "")),
+            "original": plain(item.name) if item else "",
             "tried": found.expected is not None,
             "mended": found.mended,
             "kind": kind,

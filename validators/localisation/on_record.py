@@ -23,7 +23,7 @@ import numpy as np
 from ascend_migrate.pipeline.digest import canonical_json
 from ascend_migrate.pipeline.errors import EvidenceError, ModelError
 from ascend_migrate.pipeline.precision import Precision
-from ascend_migrate.pipeline.printable import in_one_line
+from ascend_migrate.pipeline.printable import in_one_line, plain
 from ascend_migrate.validators.cases import Array, Case, Feeds
 from ascend_migrate.validators.localisation.alignment import Intermediate, intermediates
 from ascend_migrate.validators.localisation.sketch import BUCKETS, Sketch, restored
@@ -158,7 +158,7 @@ def read_record(path: Path) -> OnRecord | str:
                 return "it was recorded without intermediates"
             document = json.loads(file.get_tensor(_ABOUT).tobytes())
             if "items" not in document:
-                return str(document["note"])
+                return plain(str(document["note"]))
             own, noise = (file.get_tensor(f"{PREFIX}{kind}") for kind in ("own", "noise"))
             head = f"{PREFIX}whole/"
             whole = {
@@ -168,11 +168,22 @@ def read_record(path: Path) -> OnRecord | str:
             }
         items, first = [], 0
         for fields in document["items"]:
-            last = first + min(BUCKETS, math.prod(fields[2]))
+            size = math.prod(map(int, fields[2]))
+            last = first + min(BUCKETS, size)
+            if not 0 < size < 1 << 63 or last > own.size:
+                raise ValueError(f"{size} elements of {fields[0]!r}")
             items.append(_item(fields, own[first:last], noise[first:last]))
             first = last
-        return OnRecord(str(document["case"]), items, whole, bool(document["complete"]))
-    except (SafetensorError, ValueError, LookupError, TypeError, OSError, RecursionError) as error:
+        return OnRecord(plain(str(document["case"])), items, whole, bool(document["complete"]))
+    except (
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        OSError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         reason = in_one_line(error)
         raise EvidenceError(
             f"{path}: damaged intermediates ({reason}); record it again with `capture`"

@@ -170,13 +170,13 @@ def _gap(one: Array, other: Array) -> tuple[float, float]:
     a, b = wide(one), wide(other)
     if not a.size:
         return 0.0, 0.0
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         gaps = np.abs(a - b)
         largest = float(np.max(gaps))
         if not np.isfinite(largest):
             gaps = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, gaps)
             largest = float(np.max(gaps))
-    return float(np.sqrt(np.mean(np.square(gaps)))), largest
+        return float(np.sqrt(np.mean(np.square(gaps)))), largest
 
 
 def _failures(findings: list[Finding] | tuple[Finding, ...]) -> list[Finding]:

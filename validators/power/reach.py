@@ -19,7 +19,7 @@ from ascend_migrate.validators import calls
 from ascend_migrate.validators.cases import Array, Case, wandering_cases
 from ascend_migrate.validators.golden import Golden
 from ascend_migrate.validators.original import Outputs
-from ascend_migrate.validators.outputs import limits, wide
+from ascend_migrate.validators.outputs import largest, limits, wide
 from ascend_migrate.validators.power.faults import together
 from ascend_migrate.validators.power.faults_weights import STALE, weight_fault
 from ascend_migrate.validators.power.planted import Plantation, Run
@@ -101,7 +101,7 @@ def _allowed(truth: Golden) -> dict[str, float]:
             continue
         answers = [calls.given(case, name, case.own[name]) for case in truth.cases]
         allowed = limits(Form.ONNX, answers, NOISE_PEAK, truth.precision)
-        scales = [_largest(wide(answer.exact)) for answer in answers]
+        scales = [largest(wide(answer.exact)) for answer in answers]
         found[name] = max(
             (most / scale for most, scale in zip(allowed, scales, strict=True) if scale > 0),
             default=0.0,
@@ -124,12 +124,8 @@ def _off(found: Array, right: Array) -> float:
     """Returns the largest difference over the largest size; NaN where only one is finite."""
     with np.errstate(invalid="ignore"):
         gaps = np.where((found == right) | (np.isnan(found) & np.isnan(right)), 0.0, found - right)
-    most = _largest(gaps)
-    return most / (_largest(right[np.isfinite(right)]) or 1.0) if most else 0.0
-
-
-def _largest(array: Array) -> float:
-    return float(np.max(np.abs(array))) if array.size else 0.0
+    most = largest(gaps)
+    return most / (largest(right[np.isfinite(right)]) or 1.0) if most else 0.0
 
 
 def _answer(run: Run, case: Case) -> Outputs | None:
