@@ -49,8 +49,11 @@ class Shelf:
             item = replace(given, name=_free(given.name, self.names))
             content = (item.dtype, digests.of(item.array))
             owners = self.owners.get(content, ())
+            # A lone NaN is what a graph answers on purpose, as softmax does of a row that is masked
+            # all over; where it took the place of a weight, that weight is missed.
+            lone = item.array.size == 1
             odd = oddities(item.array) if not owners else None
-            if odd.nan if odd else any(source[name].nan for name in owners):
+            if (odd.nan and not lone) if odd else any(source[name].nan for name in owners):
                 self.nan.append(item.name)
             if odd and odd.infinite and not is_mask(item.array):
                 self.infinite.append(item.name)
