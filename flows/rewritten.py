@@ -3,8 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from ascend_migrate.pipeline.cann.generations import Certainty, Effect, Generation
+from ascend_migrate.pipeline.cann.generations import Generation
 from ascend_migrate.pipeline.errors import UnsupportedOperatorError
+from ascend_migrate.pipeline.rule import Certainty, Effect
 from ascend_migrate.validators.preflight.preflight import Warned, preflight
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ascend_migrate.pipeline.cann.generations import Effect
 from ascend_migrate.pipeline.printable import plain
 from ascend_migrate.pipeline.records import Artifact, Form
+from ascend_migrate.pipeline.rule import Effect
 from ascend_migrate.pipeline.spec import MigrationSpec
 from ascend_migrate.pipeline.torch_npu.manifest import read_manifest
 

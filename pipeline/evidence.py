@@ -6,13 +6,15 @@ refuses, because a field it does not know could be the one that says no.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ascend_migrate.pipeline.digest import canonical_json
 from ascend_migrate.pipeline.durable import write_file
 from ascend_migrate.pipeline.errors import EvidenceError
+from ascend_migrate.pipeline.printable import in_one_line
 from ascend_migrate.pipeline.records import LEVELS, Verdict
 
 SCHEMA = "ascend-migrate/report/1"
@@ -38,6 +40,37 @@ def encode(verdict: Verdict, extra: Mapping[str, Any] | None = None) -> bytes:
         return canonical_json(document)
     except (TypeError, ValueError) as error:
         raise EvidenceError(f"the report cannot be written as JSON: {error}") from error
+
+
+@contextmanager
+def recorded(path: Path, what: str, advice: str) -> Iterator[Any]:
+    """Opens a safetensors file with a record in it: whatever is wrong with either is one line.
+
+    Args:
+        path: of the file.
+        what: it is then.
+        advice: how to get a sound one.
+
+    Raises:
+        EvidenceError: the file is missing or damaged; or what is done with it raises what a
+            damaged record makes it raise.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OSError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise EvidenceError(f"{path}: {what} ({in_one_line(error)}); {advice}") from error
 
 
 def decode(data: bytes, subject: str) -> Verdict:

@@ -2,8 +2,6 @@
 
 import ast
 import re
-import shutil
-import subprocess
 import sys
 import tomllib
 import zipfile
@@ -13,8 +11,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("converters", "flows", "pipeline", "validators")
+from tests.wheel import FOLDERS, ROOT, build_wheel
+
 DATA = (
     "converters/mindir/primitives.json",
     "flows/report.html.j2",
@@ -47,18 +45,7 @@ def test_type_checkers_find_the_same_folders() -> None:
 
 
 def test_wheel_holds_all_code_and_data(tmp_path: Path) -> None:
-    # A copy, because building leaves folders behind, which would hide what is missing.
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tree)
-    for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    build = "import sys, setuptools.build_meta as b; print(b.build_wheel(sys.argv[1]))"
-    subprocess.run(
-        [sys.executable, "-c", build, str(tmp_path)], cwd=tree, check=True, capture_output=True
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+    wheel = build_wheel(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (about,) = (n for n in names if n.endswith(".dist-info/METADATA"))

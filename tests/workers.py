@@ -1,7 +1,9 @@
 """Processes that each work on one model after another: importing the libraries takes longest."""
 
+import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TypeVar
@@ -15,6 +17,47 @@ def each(work: Callable[[str], T], names: Iterable[str], workers: int) -> Iterat
         jobs = {processes.submit(work, name): name for name in names}
         for job in as_completed(jobs):
             yield jobs[job], job.result()
+
+
+def renewed(
+    doc: str | None,
+    work: Callable[[str], T],
+    names: Iterable[str],
+    published: Callable[[], Mapping[str, T]],
+    publish: Callable[[dict[str, T]], None],
+    said: Callable[[str, T], str],
+) -> dict[str, T]:
+    """Does the work for all names, or those of the command line, whose results are then renewed.
+
+    Args:
+        doc: what the program says of itself.
+        work: returns the result for a name, in another process.
+        names: all of them, in the order in which they are published.
+        published: returns the results that were written last.
+        publish: writes results; called after each.
+        said: the line that is printed for a result.
+
+    Returns:
+        All results, the old ones of other names included.
+    """
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("names", nargs="*", help="of what is renewed; all by default")
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    results = dict(published()) if asked.names else {}
+    for name, result in each(work, asked.names or list(names), asked.workers):
+        sys.stdout.write(said(name, result) + "\n")
+        sys.stdout.flush()
+        results[name] = result
+        publish({name: results[name] for name in names if name in results})
+    return results
+
+
+def bars(missed: Iterable[str]) -> int:
+    """Prints the bars that are missed, and returns the exit code."""
+    lines = [*missed]
+    sys.stdout.write("".join(f"bar missed: {line}\n" for line in lines))
+    return int(bool(lines))
 
 
 def pool(workers: int) -> ProcessPoolExecutor:

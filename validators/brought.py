@@ -14,8 +14,9 @@ from ascend_migrate.pipeline.cann.om_file import ANSWERS, read_om
 from ascend_migrate.pipeline.cann.run_om import FIRST, LATER, SCHEMA, feeds_digest
 from ascend_migrate.pipeline.digest import file_digest
 from ascend_migrate.pipeline.errors import CheckError, EvidenceError, ToolchainError
+from ascend_migrate.pipeline.evidence import recorded
 from ascend_migrate.pipeline.onnx_signature import load_graph
-from ascend_migrate.pipeline.printable import in_one_line, plain
+from ascend_migrate.pipeline.printable import plain
 from ascend_migrate.pipeline.records import Artifact
 from ascend_migrate.validators.cases import Array
 from ascend_migrate.validators.closing import Closing
@@ -72,12 +73,9 @@ def read_answers(path: Path) -> Answers:
     Raises:
         EvidenceError: the file is missing, damaged or incomplete, or does not say who answered.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = dict(file.metadata() or {})
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with recorded(path, "not the answers of a device", "run run_om.py there again") as file:
+        about = dict(file.metadata() or {})
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if about.get("schema") != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
         missing = [key for key in _KEYS if key not in about]
@@ -90,10 +88,6 @@ def read_answers(path: Path) -> Answers:
         turns = tuple(_turns(arrays, number) for number in range(len(cases)))
         if sum(len(one) + len(other) for one, other in turns) != len(arrays):
             raise ValueError("it has answers to no case")
-    except (SafetensorError, ValueError, LookupError, TypeError, OSError, RecursionError) as error:
-        raise EvidenceError(
-            f"{path}: not the answers of a device ({in_one_line(error)}); run run_om.py there again"
-        ) from error
     who = {key: plain(about[key]) for key in ("runtime", "soc", "cann", "device")}
     return Answers(path, about["om"], about["golden"], who, tuple(cases), turns)
 

@@ -26,8 +26,9 @@ from ascend_migrate.pipeline import durable
 from ascend_migrate.pipeline.apart import Doing
 from ascend_migrate.pipeline.digest import canonical_json, file_digest
 from ascend_migrate.pipeline.errors import EvidenceError, ModelError
+from ascend_migrate.pipeline.evidence import recorded
 from ascend_migrate.pipeline.precision import Precision
-from ascend_migrate.pipeline.printable import in_one_line, plain
+from ascend_migrate.pipeline.printable import plain
 from ascend_migrate.validators.cases import Array, Case, Feeds
 from ascend_migrate.validators.ledger.weights import Weight
 from ascend_migrate.validators.localisation import on_record
@@ -164,17 +165,14 @@ def read_golden(path: Path) -> Golden:
     Raises:
         EvidenceError: it is missing, damaged, or of a version that this release does not know.
     """
-    from safetensors import SafetensorError, safe_open
-
     digest = _digest(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            document = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-            arrays = {
-                name: file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118
-                if not name.startswith(on_record.PREFIX)
-            }
+    with recorded(path, "damaged golden file", "record it again with `capture`") as file:
+        document = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+        arrays = {
+            name: file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if not name.startswith(on_record.PREFIX)
+        }
         if document.get("schema") != SCHEMA:
             raise EvidenceError(
                 f"{path}: not a golden file of this release ({SCHEMA}); record it with `capture`"
@@ -193,20 +191,6 @@ def read_golden(path: Path) -> Golden:
             overflows={str(where): float(most) for where, most in document["overflows"]},
             constants=frozenset(map(str, document.get("constants", ()))),
         )
-    except (
-        SafetensorError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        OSError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        reason = in_one_line(error)
-        raise EvidenceError(
-            f"{path}: damaged golden file ({reason}); record it again with `capture`"
-        ) from error
 
 
 def same_bits(one: Array, other: Array) -> bool:

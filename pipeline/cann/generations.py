@@ -1,68 +1,35 @@
 """Reads the rule files of this folder; what they say is theirs, how it is asked is not here.
 
-A file holds what is known of one generation of CANN, and may be based on another. Every rule says
-where it was read and how certain it is, so that a reader can weigh it and a maintainer mend it.
+A file holds what is known of one generation of CANN, and may be based on another.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ascend_migrate.pipeline.errors import SpecError
+from ascend_migrate.pipeline.rule import SAID, Rule, said
 
 _FOLDER = Path(__file__).parent
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\w+)*", re.ASCII)
 
 
-class Effect(StrEnum):
-    """What a rule foretells."""
-
-    FAILS = "fails"
-    CHANGES = "changes numbers"
-    SLOW = "slow"
-    NOTE = "note"
-
-
-class Certainty(StrEnum):
-    """How a rule is known, the surest first."""
-
-    SOURCE = "source"
-    PAGE = "vendor page"
-    REPORT = "report"
-    INFERRED = "inferred"
-
-
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One thing that CANN does otherwise than ONNX says.
+class NodeRule(Rule):
+    """One thing that CANN does otherwise than ONNX says; its id is the same in all generations.
 
     Attributes:
-        id: its name, the same in all generations.
         operators: types that it concerns; empty where it concerns the graph.
         when: the condition on a node (`validators.preflight.conditions`), or for the graph
             ``{"check": name, ...}`` (`validators.preflight.graph`).
-        effect: what happens.
-        says: the same in words.
-        remedy: what to do about it.
-        certainty: how it is known.
-        source: where it was read.
-        families: chips that it holds for; empty for all.
     """
 
-    id: str
     operators: tuple[str, ...]
     when: Mapping[str, Any]
-    effect: Effect
-    says: str
-    remedy: str
-    certainty: Certainty
-    source: str
-    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +74,8 @@ class Generation:
     operators: Mapping[str, Operator]
     custom: Mapping[str, frozenset[int]]
     newer: frozenset[str]
-    rules: tuple[Rule, ...]
-    graph_rules: tuple[Rule, ...]
+    rules: tuple[NodeRule, ...]
+    graph_rules: tuple[NodeRule, ...]
 
     def family(self, chip: str) -> str:
         """Returns the family of a chip.
@@ -179,13 +146,10 @@ def _load(name: str) -> Generation:
         newer=frozenset(_document(versions()[-1])["operators"]) - set(document["operators"]),
         rules=tuple(_rule(item, item["op"], item["when"]) for item in document["rules"]),
         graph_rules=tuple(
-            _rule(item, (), {k: v for k, v in item.items() if k not in _SAID})
+            _rule(item, (), {k: v for k, v in item.items() if k not in SAID})
             for item in document["graph_rules"]
         ),
     )
-
-
-_SAID = frozenset({"id", "effect", "says", "remedy", "certainty", "source", "chips"})
 
 
 def _document(name: str) -> dict[str, Any]:
@@ -216,15 +180,5 @@ def _opsets(text: str) -> list[int]:
     return found
 
 
-def _rule(item: Mapping[str, Any], operators: Sequence[str], when: Mapping[str, Any]) -> Rule:
-    return Rule(
-        id=item["id"],
-        operators=tuple(operators),
-        when=when,
-        effect=Effect(item["effect"]),
-        says=item["says"],
-        remedy=item["remedy"],
-        certainty=Certainty(item["certainty"]),
-        source=item["source"],
-        families=tuple(item.get("chips", ())),
-    )
+def _rule(item: Mapping[str, Any], operators: Sequence[str], when: Mapping[str, Any]) -> NodeRule:
+    return NodeRule(**said(item), operators=tuple(operators), when=when)

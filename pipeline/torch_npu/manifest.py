@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.pipeline.cann.generations import Effect
 from ascend_migrate.pipeline.durable import write_file
 from ascend_migrate.pipeline.errors import SourceError
 from ascend_migrate.pipeline.printable import in_one_line, plain
+from ascend_migrate.pipeline.rule import Effect
 
 MANIFEST = "torch_npu.json"
 SCHEMA = "ascend-migrate/torch-npu/1"

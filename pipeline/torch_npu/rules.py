@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ascend_migrate.pipeline.cann.generations import Certainty, Effect
+from ascend_migrate.pipeline.rule import Rule, said
 
 _FILE = Path(__file__).with_name("rules.json")
 
@@ -35,40 +35,6 @@ class Kind(StrEnum):
     NAME = "names"
     CALL = "calls"
     TEXT = "texts"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One thing that torch_npu does otherwise than CUDA.
-
-    Attributes:
-        id: its name.
-        effect: what happens.
-        says: the same in words.
-        remedy: what to do about it.
-        certainty: how it is known.
-        source: where it was read.
-        families: chips that it holds for; empty for all.
-    """
-
-    id: str
-    effect: Effect
-    says: str
-    remedy: str
-    certainty: Certainty
-    source: str
-    families: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the rule as plain JSON data, its id left out."""
-        return {
-            "effect": str(self.effect),
-            "says": self.says,
-            "remedy": self.remedy,
-            "certainty": str(self.certainty),
-            "source": self.source,
-            "chips": list(self.families),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +105,10 @@ def load_rules() -> Rules:
     )
 
 
-def _rule(item: Mapping[str, Any]) -> Rule:
-    return Rule(
-        id=item["id"],
-        effect=Effect(item["effect"]),
-        says=item["says"],
-        remedy=item["remedy"],
-        certainty=Certainty(item["certainty"]),
-        source=item["source"],
-        families=tuple(item.get("chips", ())),
-    )
-
-
 def _tensor_rule(item: Mapping[str, Any]) -> TensorRule:
     names = item.get("names")
     return TensorRule(
-        rule=_rule(item),
+        rule=Rule(**said(item)),
         dtypes=frozenset(item["dtypes"]),
         names=None if names is None else re.compile(names),
         several=bool(item.get("several")),
@@ -166,4 +120,4 @@ def _code_rule(item: Mapping[str, Any]) -> CodeRule:
     patterns = {
         kind: tuple(re.compile(text, _FLAGS) for text in item.get(str(kind), ())) for kind in Kind
     }
-    return CodeRule(_rule(item), patterns, item.get("becomes", ""))
+    return CodeRule(Rule(**said(item)), patterns, item.get("becomes", ""))

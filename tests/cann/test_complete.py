@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
 from tests.cann.attempt import operated
 from tests.cann.cases import CASES
 from tests.cann.cases_recurrent import LAYOUT
 from tests.cann.graphs import feeds, run
 from tests.cann.reread import strikes
 from tests.cann.test_rewrites import NEWEST, REFUSED, same, struck
-from tests.validators.preflight_models import CONV, TRIPS, Node
+from tests.validators.preflight_models import CONV, TRIPS, branching
 from tests.validators.test_preflight import FAMILIES
 
 from ascend_migrate.converters import onnx_to_onnx_cann
 from ascend_migrate.converters.cann.registry import answers
-from ascend_migrate.pipeline.cann.generations import Rule, load_generation, versions
+from ascend_migrate.pipeline.cann.generations import NodeRule, load_generation, versions
 from ascend_migrate.pipeline.errors import ConversionError
 from ascend_migrate.validators.preflight.preflight import BLOCKING, examine
 
@@ -68,7 +67,7 @@ MENDED = {"duplicate-name", "external-key", "nested-external", "tensor-type", "t
 """Of the file: writing it anew is the cure."""
 
 
-def serious() -> dict[str, Rule]:
+def serious() -> dict[str, NodeRule]:
     found = {}
     for version in versions():
         generation = load_generation(version)
@@ -118,22 +117,6 @@ def test_an_opset_below_13_is_refused(rule: str, tmp_path: Path) -> None:
     onnx.save(TRIPS[rule][0].model(), tmp_path / "model.onnx")
     with pytest.raises(ConversionError, match="older than 13"):
         onnx_to_onnx_cann.convert(tmp_path / "model.onnx", tmp_path / "made", parent="")
-
-
-def branching() -> onnx.ModelProto:
-    """A branch whose weight lies in a file."""
-    weight = onnx.numpy_helper.from_array(np.zeros(3, np.float32), "w")
-    onnx.external_data_helper.set_external_data(weight, "weights", 0, 12)
-    weight.ClearField("raw_data")
-    branch = helper.make_graph(
-        [helper.make_node("Identity", ["w"], ["z"], "inner")],
-        "branch",
-        [],
-        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [3])],
-        [weight],
-    )
-    taken = Node("If", [(TensorProto.BOOL, [])], {"then_branch": branch, "else_branch": branch})
-    return taken.model()
 
 
 def ill(rule: str) -> onnx.ModelProto:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ascend_migrate.pipeline.torch_npu.rules import Rule, load_rules
+from ascend_migrate.pipeline.rule import Rule
+from ascend_migrate.pipeline.torch_npu.rules import load_rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "torch-npu.md"
 

@@ -14,11 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from tests.wheel import ROOT, build_wheel
 
 from ascend_migrate.flows import cli
-
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("converters", "flows", "pipeline", "validators")
 
 pytestmark = [pytest.mark.cann_wheel, pytest.mark.timeout(900)]
 
@@ -92,15 +90,7 @@ def _make(folder: Path) -> None:
     """Carries out the commands of docs/device.md, the package itself being a wheel of this tree."""
     page = (ROOT / "docs" / "device.md").read_text()
     (wanted,) = re.findall(r"device/bin/pip install (onnxruntime-cann .*)", page)
-    tree = folder / "tree"
-    tree.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tree)
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    build = "import sys, setuptools.build_meta as b; print(b.build_wheel(sys.argv[1]))"
-    _do([sys.executable, "-c", build, str(folder)], tree)
-    (wheel,) = folder.glob("*.whl")
+    wheel = build_wheel(folder)
     _do([sys.executable, "-m", "venv", str(folder)], folder)
     pip = str(folder / "bin" / "pip")
     _do([pip, "install", "--quiet", "--no-deps", str(wheel)], folder)

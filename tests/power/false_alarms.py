@@ -3,7 +3,6 @@
 The results stand in alarms.json, from which a section of docs/power.md is made.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any
 
 from tests.power.conversions import NAMES, Conversion, Source, conversions, source
 from tests.power.peers import RULES, caught
-from tests.workers import each
+from tests.workers import bars, renewed
 
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
 from ascend_migrate.validators import calls, onnx_runner
@@ -63,21 +62,18 @@ class Tally:
 
 def main() -> int:
     """Runs all models, or those that are named, which then replace their old results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="models; all of them by default")
-    parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    results = dict(published()) if asked.names else {}
-    for name, tally in each(measured, asked.names or NAMES, asked.workers):
-        line = f"{tally.seconds:6.1f} s  {name}: {len(tally.alarms)} alarms, {tally.judged} judged"
-        sys.stdout.write("\n  ".join([line, *tally.alarms]) + "\n")
-        sys.stdout.flush()
-        results[name] = tally
-    fields = {name: asdict(results[name]) for name in NAMES if name in results}
+    return bars(faults_of(renewed(__doc__, measured, NAMES, published, publish, _said)))
+
+
+def _said(name: str, tally: Tally) -> str:
+    line = f"{tally.seconds:6.1f} s  {name}: {len(tally.alarms)} alarms, {tally.judged} judged"
+    return "\n  ".join([line, *tally.alarms])
+
+
+def publish(results: Mapping[str, Tally]) -> None:
+    """Writes the results."""
+    fields = {name: asdict(tally) for name, tally in results.items()}
     RESULTS.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
-    missed = [*faults_of(results)]
-    sys.stdout.write("".join(f"bar missed: {line}\n" for line in missed))
-    return int(bool(missed))
 
 
 def published() -> Mapping[str, Tally]:

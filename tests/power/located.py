@@ -8,7 +8,6 @@ Counted with the original at hand; with its golden file alone; and with that gol
 holds no value whole, as of a model whose tensors are all too large.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import onnx
 from onnx import numpy_helper
 from tests.architectures import ARCHITECTURES, saved
 from tests.power.page import share
-from tests.workers import each
+from tests.workers import bars, renewed
 
 from ascend_migrate.converters import checkpoint_to_safetensors, torch_to_onnx
 from ascend_migrate.pipeline.errors import CheckError
@@ -277,21 +276,18 @@ def _found(found: Tally) -> list[int]:
 
 def main() -> int:
     """Runs all models, or those that are named, which then replace their old results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="models; all of them by default")
-    parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    results = dict(published()) if asked.names else {}
-    for name, found in each(measured, asked.names or ARCHITECTURES, asked.workers):
-        said = ", ".join(f"{who}: {len(lines)}" for who, lines in found.missed.items())
-        sys.stdout.write(f"{name}: of {found.tried} not found: {said}\n")
-        sys.stdout.flush()
-        results[name] = found
-        fields = {name: asdict(results[name]) for name in ARCHITECTURES if name in results}
-        RESULTS.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
-    missed = [*faults_of(results)]
-    sys.stdout.write("".join(f"bar missed: {line}\n" for line in missed))
-    return int(bool(missed))
+    return bars(faults_of(renewed(__doc__, measured, ARCHITECTURES, published, publish, _said)))
+
+
+def _said(name: str, found: Tally) -> str:
+    said = ", ".join(f"{who}: {len(lines)}" for who, lines in found.missed.items())
+    return f"{name}: of {found.tried} not found: {said}"
+
+
+def publish(results: Mapping[str, Tally]) -> None:
+    """Writes the results."""
+    fields = {name: asdict(found) for name, found in results.items()}
+    RESULTS.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

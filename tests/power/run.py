@@ -3,7 +3,6 @@
 The results stand in results.json, from which docs/power.md is made.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from tests.power.page import page
 from tests.power.results import Result, rows_of, total
 from tests.power.subjects import SUBJECTS
 from tests.power.trials import plant
-from tests.workers import each
+from tests.workers import bars, renewed
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs/power.md"
@@ -28,21 +27,13 @@ LEAST_OUTPUTS = 0.97
 
 def main() -> int:
     """Runs all models, or those that are named, which then replace their old results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="models; all of them by default")
-    parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    results = dict(published()) if asked.names else {}
-    for name, result in each(measured, asked.names or SUBJECTS, asked.workers):
-        counts = total(result.rows)
-        line = f"{result.seconds:6.1f} s  {name}: {counts.fail} of {counts.above} FAIL"
-        sys.stdout.write(f"{line}, {counts.outputs} by outputs alone\n")
-        sys.stdout.flush()
-        results[name] = result
-        publish({name: results[name] for name in SUBJECTS if name in results})
-    missed = list(faults_of(results))
-    sys.stdout.write("".join(f"bar missed: {line}\n" for line in missed))
-    return int(bool(missed))
+    return bars(faults_of(renewed(__doc__, measured, SUBJECTS, published, publish, _said)))
+
+
+def _said(name: str, result: Result) -> str:
+    counts = total(result.rows)
+    line = f"{result.seconds:6.1f} s  {name}: {counts.fail} of {counts.above} FAIL"
+    return f"{line}, {counts.outputs} by outputs alone"
 
 
 def faults_of(results: Mapping[str, Result]) -> Iterator[str]:

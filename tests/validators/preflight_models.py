@@ -324,3 +324,19 @@ TRIPS: dict[str, tuple[Node, Node]] = {
         Node("Expand", [floats(3), ints(2, 3)]),
     ),
 }
+
+
+def branching() -> onnx.ModelProto:
+    """A branch whose weight lies in a file."""
+    weight = onnx.numpy_helper.from_array(np.zeros(3, np.float32), "w")
+    onnx.external_data_helper.set_external_data(weight, "weights", 0, 12)
+    weight.ClearField("raw_data")
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["w"], ["z"], "inner")],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [3])],
+        [weight],
+    )
+    taken = Node("If", [(TensorProto.BOOL, [])], {"then_branch": branch, "else_branch": branch})
+    return taken.model()

@@ -90,6 +90,17 @@ def test_nan_in_either_fails_though_the_bytes_are_equal() -> None:
     assert bad([*WHOLE, Stored("extra", "float32", broken)]) == [("weights.finite", "extra")]
 
 
+def test_a_lone_nan_is_what_a_graph_answers_on_purpose_but_no_weight() -> None:
+    lone = np.full((1,), np.nan, np.float32)
+    assert bad([*WHOLE, Stored("masked", "float32", lone)]) == []
+    sound = np.ones((1,), np.float32)
+    source = SOURCE | {"scale": Weight.of("float32", sound, used=True)}
+    assert bad([*WHOLE, Stored("scale", "float32", sound)], source) == []
+    assert bad([*WHOLE, Stored("scale", "float32", lone)], source) == [("weights.ledger", "scale")]
+    source = SOURCE | {"scale": Weight.of("float32", lone, used=True)}
+    assert bad([*WHOLE, Stored("scale", "float32", lone)], source) == [("weights.finite", "scale")]
+
+
 def test_nothing_compared_is_no_pass() -> None:
     assert bad([], {}) == [("weights.ledger", "all weights")]
 

@@ -9,11 +9,8 @@ import torch
 from tests.validators import toys
 from torch import Tensor, nn
 
-from ascend_migrate.converters import checkpoint_to_safetensors, torch_to_onnx
-from ascend_migrate.pipeline.model import load_state
 from ascend_migrate.pipeline.records import Artifact, Form, Outcome
-from ascend_migrate.validators.cases import make_cases
-from ascend_migrate.validators.golden import Golden, capture, read_golden
+from ascend_migrate.validators.golden import Golden
 from ascend_migrate.validators.judge import judge
 from ascend_migrate.validators.power.bench import Bench, Ledger
 from ascend_migrate.validators.power.faults_graph import graph_faults
@@ -40,18 +37,8 @@ class Attending(toys.Plain):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Path, Golden]:
     folder = tmp_path_factory.mktemp("attending")
-    checkpoint = toys.checkpoint_of(Attending(), folder)
-    (folder / "made").mkdir()
-    weights = checkpoint_to_safetensors.convert(checkpoint, folder / "made")
-    model = Attending().eval()
-    load_state(model, checkpoint)
-    artifact = torch_to_onnx.convert(
-        model, toys.X, folder / "made", weights=weights.path, parent=checkpoint.digest
-    )
-    path = folder / "golden.safetensors"
-    original = toys.original(Attending, folder)
-    capture(original, make_cases(toys.X, seed=0, count=4), path, source=checkpoint.digest)
-    return artifact, path, read_golden(path)
+    artifact, truth = toys.exported(Attending, folder)
+    return artifact, folder / toys.GOLDEN, truth
 
 
 def test_a_weight_that_no_output_shows_is_named_and_the_ledger_shows_it(

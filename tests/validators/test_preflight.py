@@ -6,16 +6,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from tests.validators.preflight_models import CONV, TRIPS, Node, floats
+from tests.validators.preflight_models import CONV, TRIPS, Node, branching, floats
 
-from ascend_migrate.pipeline.cann.generations import (
-    Certainty,
-    Effect,
-    Generation,
-    load_generation,
-    versions,
-)
+from ascend_migrate.pipeline.cann.generations import Generation, load_generation, versions
 from ascend_migrate.pipeline.errors import SourceError, SpecError
+from ascend_migrate.pipeline.rule import Certainty, Effect
 from ascend_migrate.validators.preflight.preflight import examine, preflight
 
 NEWEST, MEASURED = load_generation("9.1"), load_generation("8.1")
@@ -160,18 +155,7 @@ def test_external_data_has_three_keys() -> None:
 
 
 def test_external_data_of_a_branch() -> None:
-    weight = onnx.numpy_helper.from_array(np.zeros(3, np.float32), "w")
-    onnx.external_data_helper.set_external_data(weight, "w", 0, 12)
-    weight.ClearField("raw_data")
-    branch = helper.make_graph(
-        [helper.make_node("Identity", ["w"], ["z"], "inner")],
-        "branch",
-        [],
-        [helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [3])],
-        [weight],
-    )
-    node = Node("If", [(onnx.TensorProto.BOOL, [])], {"then_branch": branch, "else_branch": branch})
-    assert "nested-external" in struck(node.model())
+    assert "nested-external" in struck(branching())
 
 
 def test_an_element_type_that_the_parser_does_not_know() -> None:

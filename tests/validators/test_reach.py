@@ -9,11 +9,8 @@ from tests.validators import toys
 from tests.validators.test_power import Attending
 from torch import Tensor, nn
 
-from ascend_migrate.converters import checkpoint_to_safetensors, torch_to_onnx
-from ascend_migrate.pipeline.model import load_state
 from ascend_migrate.pipeline.records import Artifact
-from ascend_migrate.validators.cases import make_cases
-from ascend_migrate.validators.golden import Golden, capture, read_golden
+from ascend_migrate.validators.golden import Golden
 from ascend_migrate.validators.power.power import measure
 from ascend_migrate.validators.power.reach import MOST_FOUND, reach
 
@@ -38,24 +35,9 @@ RARE = ("rare.weight", "rare.bias")
 NEVER = ("never.weight", "never.bias")
 
 
-def made(build: type[nn.Module], folder: Path) -> tuple[Artifact, Golden]:
-    checkpoint = toys.checkpoint_of(build(), folder)
-    (folder / "made").mkdir()
-    weights = checkpoint_to_safetensors.convert(checkpoint, folder / "made")
-    model = build().eval()
-    load_state(model, checkpoint)
-    artifact = torch_to_onnx.convert(
-        model, toys.X, folder / "made", weights=weights.path, parent=checkpoint.digest
-    )
-    path = folder / "golden.safetensors"
-    original = toys.original(build, folder)
-    capture(original, make_cases(toys.X, seed=0, count=4), path, source=checkpoint.digest)
-    return artifact, read_golden(path)
-
-
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Golden]:
-    return made(Gated, tmp_path_factory.mktemp("gated"))
+    return toys.exported(Gated, tmp_path_factory.mktemp("gated"))
 
 
 def test_a_case_is_found_that_the_gate_lets_through(gated: tuple[Artifact, Golden]) -> None:
@@ -76,5 +58,5 @@ def test_a_case_is_found_that_the_gate_lets_through(gated: tuple[Artifact, Golde
 
 
 def test_what_no_output_depends_on_is_not_reached_by_its_rounding(tmp_path: Path) -> None:
-    artifact, truth = made(Attending, tmp_path)
+    artifact, truth = toys.exported(Attending, tmp_path)
     assert reach(artifact, truth, ["key.bias"], toys.X) == []

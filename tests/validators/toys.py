@@ -6,9 +6,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ascend_migrate.converters import checkpoint_to_safetensors, torch_to_onnx
 from ascend_migrate.pipeline.checkpoint import Checkpoint, open_checkpoint
 from ascend_migrate.pipeline.inputs import InputSpec, parse_inputs
 from ascend_migrate.pipeline.model import load_state
+from ascend_migrate.pipeline.records import Artifact
+from ascend_migrate.validators.cases import make_cases
+from ascend_migrate.validators.golden import Golden, capture, read_golden
 from ascend_migrate.validators.torch_original import TorchOriginal
 
 
@@ -93,6 +97,24 @@ def checkpoint_of(model: nn.Module, folder: Path) -> Checkpoint:
     }
     save_file(state, folder / "weights.safetensors")
     return open_checkpoint(folder / "weights.safetensors")
+
+
+GOLDEN = "golden.safetensors"
+
+
+def exported(kind: type[nn.Module], folder: Path) -> tuple[Artifact, Golden]:
+    """Returns the ONNX form of a model that takes `X`, and what it answers, kept as `GOLDEN`."""
+    checkpoint = checkpoint_of(kind(), folder)
+    (folder / "made").mkdir()
+    weights = checkpoint_to_safetensors.convert(checkpoint, folder / "made")
+    model = kind().eval()
+    load_state(model, checkpoint)
+    artifact = torch_to_onnx.convert(
+        model, X, folder / "made", weights=weights.path, parent=checkpoint.digest
+    )
+    cases = make_cases(X, seed=0, count=4)
+    capture(original(kind, folder), cases, folder / GOLDEN, source=checkpoint.digest)
+    return artifact, read_golden(folder / GOLDEN)
 
 
 def original(kind: type[nn.Module], folder: Path) -> TorchOriginal:

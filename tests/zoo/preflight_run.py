@@ -3,15 +3,13 @@
 The results stand in preflight.json, from which docs/preflight-zoo.md is made.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.workers import each
+from tests.workers import renewed
 from tests.zoo.preflight import CHIPS, Found, Result, attempt
 from tests.zoo.preflight_page import outcome, page
 from tests.zoo.table import ARCHITECTURES
@@ -22,17 +20,12 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/preflight-zoo.md"
 
 def main() -> None:
     """Takes all architectures, or those that are named, which then replace their old results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="architectures; all of them by default")
-    parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    results = dict(published()) if asked.names else {}
-    for name, result in each(attempt, asked.names or list(ARCHITECTURES), asked.workers):
-        said = ", ".join(outcome(result, chip) for chip in CHIPS)
-        sys.stdout.write(f"{result.seconds:6.1f} s  {name}: {said} {result.error}\n")
-        sys.stdout.flush()
-        results[name] = result
-        publish({name: results[name] for name in ARCHITECTURES if name in results})
+    renewed(__doc__, attempt, ARCHITECTURES, published, publish, _said)
+
+
+def _said(name: str, result: Result) -> str:
+    said = ", ".join(outcome(result, chip) for chip in CHIPS)
+    return f"{result.seconds:6.1f} s  {name}: {said} {result.error}"
 
 
 def publish(results: Mapping[str, Result]) -> None:

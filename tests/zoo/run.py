@@ -3,14 +3,12 @@
 The results stand in results.json, from which docs/zoo.md is made.
 """
 
-import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.workers import each
+from tests.workers import renewed
 from tests.zoo.attempt import Result, attempt
 from tests.zoo.page import page
 from tests.zoo.table import ARCHITECTURES
@@ -21,16 +19,11 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/zoo.md"
 
 def main() -> None:
     """Runs all architectures, or those that are named, which then replace their old results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="architectures; all of them by default")
-    parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    results = dict(published()) if asked.names else {}
-    for name, result in each(migrated, asked.names or list(ARCHITECTURES), asked.workers):
-        sys.stdout.write(f"{result.outcome:8}{result.seconds:6.1f} s  {name} {result.note}\n")
-        sys.stdout.flush()
-        results[name] = result
-        publish({name: results[name] for name in ARCHITECTURES if name in results})
+    renewed(__doc__, migrated, ARCHITECTURES, published, publish, _said)
+
+
+def _said(name: str, result: Result) -> str:
+    return f"{result.outcome:8}{result.seconds:6.1f} s  {name} {result.note}"
 
 
 def publish(results: Mapping[str, Result]) -> None:

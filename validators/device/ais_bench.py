@@ -50,13 +50,10 @@ class AisBenchRunner(BroughtRunner):
             raise CheckError(f"{artifact.path}: there is no golden file to ask it; use `capture`")
         check_installed()
         self._folder = Path(tempfile.mkdtemp(prefix="ascend-migrate-ais_bench-"))
-        try:
+        with self.closed_on_error():
             answers = self._folder / "answers.safetensors"
             _ask(artifact, golden, answers, limits)
             super().__init__(artifact, answers)
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Forgets the answers."""

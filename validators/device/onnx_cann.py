@@ -54,11 +54,8 @@ class OnnxCannRunner(Closing):
         if importlib.util.find_spec("onnxruntime") is None:
             raise ToolchainError(f"{_NAME} is not installed; run: pip install {_NAME} 'numpy<2'")
         self._process = WorkerProcess(_NAME, _MODULE, [], limits, os.environ)
-        try:
+        with self.closed_on_error():
             self._key = self._process.load(self._path, self._inputs)
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Ends the process, and what it compiled."""

@@ -68,11 +68,8 @@ class TorchNpuRunner(Closing):
             raise CheckError(f"model: its arguments do not travel to {_NAME}: {error}") from error
         environment = {**os.environ, **ENVIRONMENT}
         self._process = WorkerProcess(_NAME, _MODULE, [model], limits, environment)
-        try:
+        with self.closed_on_error():
             self._key = self._process.load(self._path, self._inputs)
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Ends the process."""

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from ascend_migrate.pipeline.digest import canonical_json
-from ascend_migrate.pipeline.errors import EvidenceError, ModelError
+from ascend_migrate.pipeline.errors import ModelError
+from ascend_migrate.pipeline.evidence import recorded
 from ascend_migrate.pipeline.precision import Precision
 from ascend_migrate.pipeline.printable import in_one_line, plain
 from ascend_migrate.validators.cases import Array, Case, Feeds
@@ -150,22 +151,19 @@ def read_record(path: Path) -> OnRecord | str:
     Raises:
         EvidenceError: it is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            if _ABOUT not in file.keys():  # noqa: SIM118
-                return "it was recorded without intermediates"
-            document = json.loads(file.get_tensor(_ABOUT).tobytes())
-            if "items" not in document:
-                return plain(str(document["note"]))
-            own, noise = (file.get_tensor(f"{PREFIX}{kind}") for kind in ("own", "noise"))
-            head = f"{PREFIX}whole/"
-            whole = {
-                str(document["items"][int(name.removeprefix(head))][0]): file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118
-                if name.startswith(head)
-            }
+    with recorded(path, "damaged intermediates", "record it again with `capture`") as file:
+        if _ABOUT not in file.keys():  # noqa: SIM118
+            return "it was recorded without intermediates"
+        document = json.loads(file.get_tensor(_ABOUT).tobytes())
+        if "items" not in document:
+            return plain(str(document["note"]))
+        own, noise = (file.get_tensor(f"{PREFIX}{kind}") for kind in ("own", "noise"))
+        head = f"{PREFIX}whole/"
+        whole = {
+            str(document["items"][int(name.removeprefix(head))][0]): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if name.startswith(head)
+        }
         items, first = [], 0
         for fields in document["items"]:
             size = math.prod(map(int, fields[2]))
@@ -175,19 +173,6 @@ def read_record(path: Path) -> OnRecord | str:
             items.append(_item(fields, own[first:last], noise[first:last]))
             first = last
         return OnRecord(plain(str(document["case"])), items, whole, bool(document["complete"]))
-    except (
-        SafetensorError,
-        ValueError,
-        LookupError,
-        TypeError,
-        OSError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        reason = in_one_line(error)
-        raise EvidenceError(
-            f"{path}: damaged intermediates ({reason}); record it again with `capture`"
-        ) from error
 
 
 def _item(fields: Sequence[Any], own: Array, noise: Array) -> Intermediate:

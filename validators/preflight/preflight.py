@@ -13,9 +13,10 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from ascend_migrate.pipeline.cann.generations import Effect, Generation, Rule
+from ascend_migrate.pipeline.cann.generations import Generation, NodeRule
 from ascend_migrate.pipeline.onnx_checks import check_source
 from ascend_migrate.pipeline.onnx_signature import load_graph
+from ascend_migrate.pipeline.rule import Effect
 from ascend_migrate.validators.preflight.conditions import holds
 from ascend_migrate.validators.preflight.graph import CHECKS, STANDARD, Place, Subject
 
@@ -96,7 +97,7 @@ def _of_graph(given: Subject) -> Iterator[Warned]:
 
 
 def _of_nodes(given: Subject) -> Iterator[Warned]:
-    by_operator: dict[str, list[Rule]] = {}
+    by_operator: dict[str, list[NodeRule]] = {}
     for rule in _concerning(given.generation.rules, given.family):
         for op_type in rule.operators:
             by_operator.setdefault(op_type, []).append(rule)
@@ -108,11 +109,11 @@ def _of_nodes(given: Subject) -> Iterator[Warned]:
                     yield _warned(rule, Place(name, node.op_type))
 
 
-def _concerning(rules: tuple[Rule, ...], family: str) -> Iterator[Rule]:
+def _concerning(rules: tuple[NodeRule, ...], family: str) -> Iterator[NodeRule]:
     return (rule for rule in rules if not rule.families or family in rule.families)
 
 
-def _warned(rule: Rule, place: Place) -> Warned:
+def _warned(rule: NodeRule, place: Place) -> Warned:
     said = f"{place.said}: {rule.says}" if place.said else rule.says
     return Warned(
         place.name,
