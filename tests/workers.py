@@ -1,12 +1,15 @@
 """Processes that each work on one model after another: importing the libraries takes longest."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from multiprocessing import get_context
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -51,6 +54,20 @@ def renewed(
         results[name] = result
         publish({name: results[name] for name in names if name in results})
     return results
+
+
+def written(path: Path, kind: Callable[..., T]) -> dict[str, T]:
+    """Returns the results that `write` wrote last, by name; nothing where there are none."""
+    if not path.exists():
+        return {}
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return {name: kind(**fields) for name, fields in data.items()}
+
+
+def write(path: Path, results: Mapping[str, Any]) -> None:
+    """Writes results, which are dataclasses of plain fields, by name."""
+    fields = {name: asdict(result) for name, result in results.items()}
+    path.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
 
 def bars(missed: Iterable[str]) -> int:

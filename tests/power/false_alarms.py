@@ -3,18 +3,17 @@
 The results stand in alarms.json, from which a section of docs/power.md is made.
 """
 
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.power.conversions import NAMES, Conversion, Source, conversions, source
 from tests.power.peers import RULES, caught
-from tests.workers import bars, renewed
+from tests.workers import bars, renewed, write, written
 
 from ascend_migrate.pipeline.records import Finding, Form, Outcome
 from ascend_migrate.validators import calls, onnx_runner
@@ -72,16 +71,12 @@ def _said(name: str, tally: Tally) -> str:
 
 def publish(results: Mapping[str, Tally]) -> None:
     """Writes the results."""
-    fields = {name: asdict(tally) for name, tally in results.items()}
-    RESULTS.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+    write(RESULTS, results)
 
 
 def published() -> Mapping[str, Tally]:
     """Returns the results that were written last, by model; nothing where there are none."""
-    if not RESULTS.exists():
-        return {}
-    data = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return {name: Tally(**fields) for name, fields in data.items()}
+    return written(RESULTS, Tally)
 
 
 def faults_of(results: Mapping[str, Tally]) -> Iterator[str]:

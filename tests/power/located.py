@@ -8,12 +8,11 @@ Counted with the original at hand; with its golden file alone; and with that gol
 holds no value whole, as of a model whose tensors are all too large.
 """
 
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ import onnx
 from onnx import numpy_helper
 from tests.architectures import ARCHITECTURES, saved
 from tests.power.page import share
-from tests.workers import bars, renewed
+from tests.workers import bars, renewed, write, written
 
 from ascend_migrate.converters import checkpoint_to_safetensors, torch_to_onnx
 from ascend_migrate.pipeline.errors import CheckError
@@ -228,10 +227,7 @@ def measured(name: str) -> Tally:
 
 def published() -> Mapping[str, Tally]:
     """Returns the results that were written last, by model; nothing where there are none."""
-    if not RESULTS.exists():
-        return {}
-    data = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return {name: Tally(**fields) for name, fields in data.items()}
+    return written(RESULTS, Tally)
 
 
 def faults_of(results: Mapping[str, Tally]) -> Iterator[str]:
@@ -286,8 +282,7 @@ def _said(name: str, found: Tally) -> str:
 
 def publish(results: Mapping[str, Tally]) -> None:
     """Writes the results."""
-    fields = {name: asdict(found) for name, found in results.items()}
-    RESULTS.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+    write(RESULTS, results)
 
 
 if __name__ == "__main__":
